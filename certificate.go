@@ -1,0 +1,64 @@
+// Package lacre is the language of the product: certificates and their versions,
+// domains, groups, instances, projects and the people who may touch them, with the
+// Service that holds every rule about them.
+//
+// Nothing here does I/O: records come from a Store, private keys are sealed by a
+// Sealer, both declared here where they are used.
+package lacre
+
+import (
+	"time"
+
+	"lacre/keypair"
+)
+
+// Scope says which gateways may use a certificate. It cannot change after creation.
+type Scope string
+
+// The two scopes of the API page.
+const (
+	ScopeGlobal   Scope = "global"   // every instance of the project
+	ScopeInstance Scope = "instance" // one instance only
+)
+
+// Certificate is what the API shows of an SSL certificate. The key pair itself is
+// in its current Version; a Certificate never holds key material.
+type Certificate struct {
+	ID         string // 32 lower-case hexadecimal digits
+	ProjectID  string
+	Name       string // 4 to 50 characters, unique within project and scope
+	Scope      Scope
+	InstanceID string // empty when Scope is global
+	Facts      keypair.Facts
+	// HasTrustRoot tells whether the current version carries client trust roots.
+	HasTrustRoot bool
+	Version      int   // number of the current Version, from 1
+	Generation   int64 // moves by one at every modification; the ETag
+	Bound        int   // how many domains use it
+	Created      time.Time
+	Updated      time.Time
+	Revision     int64 // store revision it was read at; 0 when not stored yet
+}
+
+// Version is one immutable key pair of a certificate: leaf, chain, sealed key and
+// trust roots travel together and are never changed, only superseded.
+type Version struct {
+	ProjectID     string
+	CertificateID string
+	Number        int // from 1, never reused
+	Facts         keypair.Facts
+	Chain         [][]byte // DER, leaf first
+	SealedKey     []byte   // PKCS#8 DER under the Sealer, see KeyContext
+	TrustRoots    [][]byte // DER of the CAs that client certificates must chain to
+	Created       time.Time
+	Revision      int64
+}
+
+// CertificateName claims a certificate name within a project and scope.
+type CertificateName struct {
+	ProjectID     string
+	InstanceID    string // empty in the global scope
+	Name          string
+	CertificateID string
+	Revision      int64
+}

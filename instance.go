@@ -1,0 +1,30 @@
+package lacre
+
+import "time"
+
+// Project is a tenant. Its records share one key prefix in the store.
+type Project struct {
+	ID          string // 32 lower-case hexadecimal digits
+	Name        string // unique within the account
+	AccountID   string // what IAM calls the domain of the project
+	AccountName string
+	Created     time.Time
+	Revision    int64
+}
+
+// Instance is a gateway of a project: the place where host names are served.
+type Instance struct {
+	ID        string
+	ProjectID string
+	Name      string // unique within the project
+	Created   time.Time
+	Revision  int64
+}
+
+// InstanceName claims an instance name within a project.
+type InstanceName struct {
+	ProjectID  string
+	Name       string
+	InstanceID string
+	Revision   int64
+}

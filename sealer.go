@@ -1,0 +1,58 @@
+package lacre
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/binary"
+	"fmt"
+)
+
+// Sealer encrypts private keys at rest under a data key of their project.
+// It is safe for concurrent use. Open fails unless project and binding are the ones
+// given to Seal; the error never contains plaintext.
+type Sealer interface {
+	Seal(ctx context.Context, projectID string, plaintext, binding []byte) ([]byte, error)
+	Open(ctx context.Context, projectID string, sealed, binding []byte) ([]byte, error)
+}
+
+// keyContext is the associated data of a sealed private key: a sealed key opens only
+// for the certificate and version it was sealed for. Every part is length-prefixed.
+func keyContext(projectID, certificateID string, number int) []byte {
+	b := []byte("lacre/private-key/v1")
+	for _, part := range []string{projectID, certificateID} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
+		b = append(b, part...)
+	}
+	return binary.BigEndian.AppendUint64(b, uint64(number))
+}
+
+// OpenKey unseals the private key of v and proves that it belongs to v's leaf.
+func OpenKey(ctx context.Context, sealer Sealer, v *Version) (crypto.Signer, error) {
+	der, err := sealer.Open(ctx, v.ProjectID, v.SealedKey, keyContext(v.ProjectID, v.CertificateID, v.Number))
+	if err != nil {
+		return nil, fmt.Errorf("opening the key of certificate %s version %d: %w", v.CertificateID, v.Number, err)
+	}
+	defer clear(der)
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s version %d: stored key is not PKCS#8", v.CertificateID, v.Number)
+	}
+	return matchLeaf(key, v)
+}
+
+func matchLeaf(key any, v *Version) (crypto.Signer, error) {
+	signer, ok := key.(crypto.Signer)
+	if !ok || len(v.Chain) == 0 {
+		return nil, fmt.Errorf("certificate %s version %d: no signing key or no leaf", v.CertificateID, v.Number)
+	}
+	leaf, err := x509.ParseCertificate(v.Chain[0])
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s version %d: leaf: %w", v.CertificateID, v.Number, err)
+	}
+	public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !public.Equal(leaf.PublicKey) {
+		return nil, fmt.Errorf("certificate %s version %d: key and leaf do not match", v.CertificateID, v.Number)
+	}
+	return signer, nil
+}
