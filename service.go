@@ -1,0 +1,68 @@
+package lacre
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Edge is the TLS edge of this node, as far as a modification waits for it.
+type Edge interface {
+	// Applied returns when the edge serves everything committed up to revision, or
+	// with the context's error.
+	Applied(ctx context.Context, revision int64) error
+}
+
+// Config is what a Service is made of. Zero values of the numbers choose the defaults.
+type Config struct {
+	Store  Store
+	Sealer Sealer
+	// Edge is nil on a node that serves no traffic: answers then wait for the store only.
+	Edge            Edge
+	Now             func() time.Time // time.Now when nil
+	Log             *slog.Logger     // discards when nil
+	History         int              // versions kept of each certificate, the current one included; default 10
+	DomainsPerGroup int              // default 5, as in the compatible API
+	EdgeWait        time.Duration    // how long an answer waits for the edge; default 5 s
+	// RefuseAfter2038 refuses certificates that end after 2038-01-19T03:14:07Z, as the
+	// cloud does.
+	RefuseAfter2038 bool
+}
+
+// Service holds every rule about certificates and domains. Each exported method
+// checks the caller's permission first, and each change writes its audit row in the
+// same transaction. It is safe for concurrent use.
+type Service struct {
+	Config
+	turns [256]sync.Mutex // see turn
+}
+
+// NewService returns a Service over its parts.
+func NewService(c Config) *Service {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.History <= 0 {
+		c.History = 10
+	}
+	if c.DomainsPerGroup <= 0 {
+		c.DomainsPerGroup = 5
+	}
+	if c.EdgeWait <= 0 {
+		c.EdgeWait = 5 * time.Second
+	}
+	return &Service{Config: c}
+}
+
+// NewID returns 32 random lower-case hexadecimal digits, the form of every id here.
+func NewID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
+}
