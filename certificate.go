@@ -33,6 +33,7 @@ type Certificate struct {
 	// HasTrustRoot tells whether the current version carries client trust roots.
 	HasTrustRoot bool
 	Version      int   // number of the current Version, from 1
+	Oldest       int   // number of the oldest Version still kept
 	Generation   int64 // moves by one at every modification; the ETag
 	Bound        int   // how many domains use it
 	Created      time.Time

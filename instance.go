@@ -17,8 +17,10 @@ type Instance struct {
 	ID        string
 	ProjectID string
 	Name      string // unique within the project
-	Created   time.Time
-	Revision  int64
+	// Closing is set while the instance is being deleted: nothing can be added any more.
+	Closing  bool
+	Created  time.Time
+	Revision int64
 }
 
 // InstanceName claims an instance name within a project.

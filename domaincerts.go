@@ -1,0 +1,74 @@
+package lacre
+
+import "context"
+
+// CreateDomainCertificate creates a certificate and binds it to a domain (API: the older
+// POST …/domains/{domain_id}/certificate). When the binding is refused the certificate is
+// removed again.
+func (s *Service) CreateDomainCertificate(ctx context.Context, by Caller, projectID, instanceID, groupID, domainID string, in CertificateInput) (*DomainView, []string, error) {
+	if err := s.allow(ctx, by, projectID, CanBindDomain); err != nil {
+		return nil, nil, err
+	}
+	if _, err := s.domain(ctx, projectID, instanceID, groupID, domainID); err != nil {
+		return nil, nil, err
+	}
+	written, err := s.CreateCertificate(ctx, by, projectID, in, WriteOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	id := written.Certificate.ID
+	warnings, err := s.AttachCertificate(ctx, by, projectID, instanceID, groupID, domainID, id, nil)
+	if err != nil {
+		if undo := s.DeleteCertificate(ctx, by, projectID, id, WriteOptions{}); undo != nil {
+			s.Log.Error("a certificate could not be bound, nor removed again", "certificate", id, "err", undo)
+		}
+		return nil, nil, err
+	}
+	view, err := s.showDomain(ctx, projectID, instanceID, groupID, domainID)
+	return view, append(written.Warnings, warnings...), err
+}
+
+func (s *Service) showDomain(ctx context.Context, projectID, instanceID, groupID, domainID string) (*DomainView, error) {
+	d, err := s.domain(ctx, projectID, instanceID, groupID, domainID)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.group(ctx, projectID, instanceID, groupID)
+	if err != nil {
+		return nil, err
+	}
+	return s.domainView(ctx, d, g)
+}
+
+// ShowDomainCertificate returns a certificate as bound to a domain (API: GET
+// …/domains/{domain_id}/certificate/{certificate_id}).
+func (s *Service) ShowDomainCertificate(ctx context.Context, by Caller, projectID, instanceID, groupID, domainID, certificateID string) (*Certificate, error) {
+	if err := s.allow(ctx, by, projectID, CanGetCertificate); err != nil {
+		return nil, err
+	}
+	d, err := s.domain(ctx, projectID, instanceID, groupID, domainID)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.certificate(ctx, projectID, certificateID)
+	if err == nil && !d.has(certificateID) {
+		return nil, notBound(certificateID, d)
+	}
+	return c, err
+}
+
+// RemoveDomainCertificate unbinds a certificate from a domain and deletes it when no
+// other domain uses it (API: the older DELETE …/certificate/{certificate_id}).
+func (s *Service) RemoveDomainCertificate(ctx context.Context, by Caller, projectID, instanceID, groupID, domainID, certificateID string) error {
+	if err := s.DetachCertificate(ctx, by, projectID, instanceID, groupID, domainID, certificateID); err != nil {
+		return err
+	}
+	if err := s.allow(ctx, by, projectID, CanDeleteCertificate); err != nil {
+		return nil // unbound is what an operator may do; the certificate stays
+	}
+	err := s.DeleteCertificate(ctx, by, projectID, certificateID, WriteOptions{})
+	if CodeOf(err) == CodeInUse {
+		return nil
+	}
+	return err
+}

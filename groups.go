@@ -1,0 +1,201 @@
+package lacre
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+)
+
+// CreateGroup adds an API group to an instance (API: POST …/api-groups).
+func (s *Service) CreateGroup(ctx context.Context, by Caller, projectID, instanceID string, in GroupInput) (*GroupView, error) {
+	if err := s.allow(ctx, by, projectID, CanCreateGroup); err != nil {
+		return nil, err
+	}
+	if err := in.check(); err != nil {
+		return nil, err
+	}
+	instance, err := s.openInstance(ctx, projectID, instanceID)
+	if err != nil {
+		return nil, err
+	}
+	now := s.Now().UTC()
+	g := &Group{ID: NewID(), ProjectID: projectID, InstanceID: instanceID, Name: in.Name, SubdomainAccess: true, Created: now, Updated: now}
+	if in.Remark != nil {
+		g.Remark = *in.Remark
+	}
+	revision, err := s.commit(ctx, by, projectID, CanCreateGroup, "group/"+g.ID, "name "+g.Name,
+		Tx{Put: []Record{g, g.nameClaim()}, Check: []Record{instance}})
+	if err != nil {
+		return nil, g.claimError(err)
+	}
+	g.Revision = revision
+	return &GroupView{Group: g}, nil
+}
+
+func (g *Group) nameClaim() *GroupName {
+	return &GroupName{ProjectID: g.ProjectID, InstanceID: g.InstanceID, Name: g.Name, GroupID: g.ID}
+}
+
+// claimError explains the guards that can fail when g is created or renamed.
+func (g *Group) claimError(err error) error {
+	switch {
+	case conflictOn[*GroupName](err):
+		return FieldErrorf(CodeGroupNameTaken, "name", "another API group of this instance is called %s", g.Name)
+	case conflictOn[*Instance](err):
+		return Errorf(CodeInstanceNotFound, "instance %s does not exist", g.InstanceID)
+	}
+	return err
+}
+
+// ShowGroup returns a group with its domains (API: GET …/api-groups/{group_id}).
+func (s *Service) ShowGroup(ctx context.Context, by Caller, projectID, instanceID, id string) (*GroupView, error) {
+	if err := s.allow(ctx, by, projectID, CanGetGroup); err != nil {
+		return nil, err
+	}
+	g, err := s.group(ctx, projectID, instanceID, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.groupView(ctx, g)
+}
+
+func (s *Service) groupView(ctx context.Context, g *Group) (*GroupView, error) {
+	domains, err := s.Store.Domains(ctx, g.ProjectID, g.DomainIDs)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	view := &GroupView{Group: g}
+	for _, d := range domains {
+		dv, err := s.domainView(ctx, d, g)
+		if err != nil {
+			return nil, err
+		}
+		view.Domains = append(view.Domains, dv)
+	}
+	return view, nil
+}
+
+// ListGroups returns one page of the matching groups, newest first (API: GET
+// …/api-groups).
+func (s *Service) ListGroups(ctx context.Context, by Caller, projectID string, f GroupFilter) ([]*GroupView, int, error) {
+	if err := s.allow(ctx, by, projectID, CanListGroups); err != nil {
+		return nil, 0, err
+	}
+	if _, err := s.instance(ctx, projectID, f.InstanceID); err != nil {
+		return nil, 0, err
+	}
+	all, err := s.Store.Groups(ctx, projectID, f.InstanceID)
+	if err != nil {
+		return nil, 0, storeError(err)
+	}
+	hits := slices.DeleteFunc(all, func(g *Group) bool { return !f.matches(g) })
+	slices.SortFunc(hits, func(a, b *Group) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID))
+	})
+	var views []*GroupView
+	for _, g := range window(hits, f.Page) {
+		view, err := s.groupView(ctx, g)
+		if err != nil {
+			return nil, 0, err
+		}
+		views = append(views, view)
+	}
+	return views, len(hits), nil
+}
+
+func (f *GroupFilter) matches(g *Group) bool {
+	if f.ID != "" && f.ID != g.ID {
+		return false
+	}
+	if f.Precise {
+		return f.Name == "" || f.Name == g.Name
+	}
+	return strings.Contains(g.Name, f.Name)
+}
+
+// ModifyGroup renames a group or changes its remark (API: PUT …/api-groups/{group_id}).
+func (s *Service) ModifyGroup(ctx context.Context, by Caller, projectID, instanceID, id string, in GroupInput) (*GroupView, error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
+	return s.changeGroup(ctx, by, CanUpdateGroup, projectID, instanceID, id, func(g *Group) {
+		g.Name, g.Remark = in.Name, valueOr(in.Remark, g.Remark)
+	})
+}
+
+// SetSubdomainAccess switches the group's automatic sub-domain on or off (API: PUT
+// …/sl-domain-access-settings).
+func (s *Service) SetSubdomainAccess(ctx context.Context, by Caller, projectID, instanceID, id string, enabled bool) error {
+	_, err := s.changeGroup(ctx, by, CanUpdateGroup, projectID, instanceID, id, func(g *Group) { g.SubdomainAccess = enabled })
+	return err
+}
+
+func valueOr[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+func (s *Service) changeGroup(ctx context.Context, by Caller, p Permission, projectID, instanceID, id string, change func(*Group)) (*GroupView, error) {
+	if err := s.allow(ctx, by, projectID, p); err != nil {
+		return nil, err
+	}
+	var next *Group
+	_, err := s.settle(ctx, id, func() (int64, error) {
+		old, err := s.group(ctx, projectID, instanceID, id)
+		if err != nil {
+			return 0, err
+		}
+		changed := *old
+		change(&changed)
+		changed.Updated = s.Now().UTC()
+		next = &changed
+		return s.commitGroup(ctx, by, p, old, next)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.groupView(ctx, next)
+}
+
+func (s *Service) commitGroup(ctx context.Context, by Caller, p Permission, old, next *Group) (int64, error) {
+	tx := Tx{Put: []Record{next}}
+	if old.Name != next.Name {
+		tx.Put = append(tx.Put, next.nameClaim())
+		tx.Forget = append(tx.Forget, old.nameClaim())
+	}
+	revision, err := s.commit(ctx, by, old.ProjectID, p, "group/"+old.ID, "name "+next.Name, tx)
+	if conflictOn[*GroupName](err) {
+		return 0, next.claimError(err)
+	}
+	return revision, err
+}
+
+// DeleteGroup removes a group and its domains; the certificates stay (API: DELETE
+// …/api-groups/{group_id}).
+func (s *Service) DeleteGroup(ctx context.Context, by Caller, projectID, instanceID, id string) error {
+	if err := s.allow(ctx, by, projectID, CanDeleteGroup); err != nil {
+		return err
+	}
+	revision, err := s.settle(ctx, id, func() (int64, error) {
+		g, err := s.group(ctx, projectID, instanceID, id)
+		if err != nil {
+			return 0, err
+		}
+		domains, err := s.Store.Domains(ctx, projectID, g.DomainIDs)
+		if err != nil {
+			return 0, storeError(err)
+		}
+		tx := Tx{Delete: []Record{g}, Forget: []Record{g.nameClaim()}}
+		if err := s.dropDomains(ctx, &tx, domains); err != nil {
+			return 0, err
+		}
+		return s.commit(ctx, by, projectID, CanDeleteGroup, "group/"+id, "name "+g.Name, tx)
+	})
+	if err == nil {
+		s.served(ctx, revision)
+	}
+	return err
+}

@@ -1,0 +1,250 @@
+package lacre
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"lacre/keypair"
+)
+
+// ModifyCertificate replaces the content, and the name if it differs, of a certificate
+// (API: PUT …/certificates/{certificate_id}). When it returns, the change is durable and
+// every new handshake on this node's edge is served the new version.
+//
+// Content that is already current makes no new version, so repeated uploads of one
+// certificate do not push the history out.
+func (s *Service) ModifyCertificate(ctx context.Context, by Caller, projectID, id string, in CertificateInput, opt WriteOptions) (*Written, error) {
+	if err := s.allow(ctx, by, projectID, CanModifyCertificate); err != nil {
+		return nil, err
+	}
+	m := &modification{Service: s, by: by, in: in, opt: opt}
+	m.upload = sync.OnceValues(func() (*upload, error) { return s.read(in) })
+	revision, err := s.settle(ctx, id, func() (int64, error) { return m.attempt(ctx, projectID, id) })
+	if err != nil {
+		return nil, err
+	}
+	m.written.Warnings = append(m.written.Warnings, s.served(ctx, revision)...)
+	return &m.written, nil
+}
+
+// modification is one call of ModifyCertificate. The upload is read once, after the
+// certificate was found to exist, however often the change is attempted.
+type modification struct {
+	*Service
+	by      Caller
+	in      CertificateInput
+	opt     WriteOptions
+	upload  func() (*upload, error)
+	written Written
+}
+
+func (m *modification) attempt(ctx context.Context, projectID, id string) (int64, error) {
+	old, err := m.certificate(ctx, projectID, id)
+	if err != nil {
+		return 0, err
+	}
+	if err := m.acceptable(old); err != nil {
+		return 0, err
+	}
+	up, err := m.upload()
+	if err != nil {
+		return 0, err
+	}
+	tx, next, err := m.plan(ctx, old, up)
+	if err != nil {
+		return 0, err
+	}
+	m.written = Written{Certificate: next, Warnings: up.warnings}
+	if m.opt.DryRun {
+		return 0, nil
+	}
+	next.Revision, err = m.commit(ctx, m.by, projectID, CanModifyCertificate, "certificate/"+id, next.detail(), tx)
+	if conflictOn[*CertificateName](err) {
+		return 0, nameTaken(next.Name)
+	}
+	return next.Revision, err
+}
+
+// acceptable checks what can be checked without reading the upload.
+func (m *modification) acceptable(old *Certificate) error {
+	if err := m.opt.check(old); err != nil {
+		return err
+	}
+	if err := checkCertificateName(m.in.Name); err != nil {
+		return err
+	}
+	if m.in.Scope != "" && m.in.Scope != old.Scope {
+		return FieldErrorf(CodeImmutable, "type", "the certificate scope cannot be changed from %s", old.Scope)
+	}
+	// Clients send back what they were shown, "common" for global ones, so only an
+	// instance's certificate can name a wrong instance.
+	if old.Scope == ScopeInstance && m.in.InstanceID != "" && m.in.InstanceID != old.InstanceID {
+		return FieldErrorf(CodeImmutable, "instance_id", "the certificate belongs to instance %s", old.InstanceID)
+	}
+	return nil
+}
+
+// plan is the transaction that takes old to what the upload asks for.
+func (m *modification) plan(ctx context.Context, old *Certificate, up *upload) (Tx, *Certificate, error) {
+	next := *old
+	next.Generation++
+	next.Name, next.Updated = m.in.Name, m.Now().UTC()
+	tx := Tx{Put: []Record{&next}}
+	up, err := m.withContent(ctx, old, &next, up, &tx)
+	if err != nil {
+		return Tx{}, nil, err
+	}
+	if err := m.checkBound(ctx, old, up, &tx); err != nil {
+		return Tx{}, nil, err
+	}
+	return tx, &next, m.rename(ctx, old, &next, &tx)
+}
+
+// withContent adds the new version to tx, unless the content is the current one. It
+// returns the upload with the trust roots it will really have.
+func (m *modification) withContent(ctx context.Context, old, next *Certificate, up *upload, tx *Tx) (*upload, error) {
+	keep := up.roots == nil && old.HasTrustRoot
+	again := up.pair.Facts.Fingerprint == old.Facts.Fingerprint
+	if keep || again {
+		current, err := m.Store.Version(ctx, old.ProjectID, old.ID, old.Version)
+		if err != nil {
+			return nil, contentError(err, keep)
+		}
+		kept := *up
+		if keep {
+			kept.roots = current.TrustRoots
+		}
+		if kept.same(current) {
+			return &kept, nil
+		}
+		up = &kept
+	}
+	version, err := m.version(ctx, up, old.ProjectID, old.ID, old.Version+1)
+	if err != nil {
+		return nil, err
+	}
+	next.hold(version)
+	m.forget(next, tx)
+	tx.Put = append(tx.Put, version)
+	return up, nil
+}
+
+// contentError explains that the current version, which had to be looked at, is damaged.
+func contentError(err error, keep bool) error {
+	err = storeError(err)
+	if keep && CodeOf(err) == CodeUnreadable {
+		return &Error{Code: CodeUnreadable, Field: "trusted_root_ca", Err: err,
+			Message: "The stored trust roots are damaged and cannot be kept: send trusted_root_ca as well"}
+	}
+	return err
+}
+
+// forget drops the versions that fall out of the history.
+func (m *modification) forget(next *Certificate, tx *Tx) {
+	oldest := max(next.Oldest, next.Version-m.History+1)
+	tx.Forget = next.versions(next.Oldest, oldest-1)
+	next.Oldest = oldest
+}
+
+// rename moves the name claim when the name differs.
+func (m *modification) rename(ctx context.Context, old, next *Certificate, tx *Tx) error {
+	if old.Name == next.Name {
+		return nil
+	}
+	claim, err := m.Store.CertificateName(ctx, old.ProjectID, old.InstanceID, old.Name)
+	if err != nil {
+		return storeError(err)
+	}
+	tx.Delete = append(tx.Delete, claim)
+	tx.Put = append(tx.Put, next.nameClaim())
+	if m.opt.DryRun {
+		return m.nameFree(ctx, next.nameClaim())
+	}
+	return nil
+}
+
+// checkBound refuses an upload that the bound domains cannot live with. It reads the
+// domains themselves only when their records are concerned: another algorithm type, or
+// trust roots that go away.
+func (m *modification) checkBound(ctx context.Context, old *Certificate, up *upload, tx *Tx) error {
+	if old.Bound == 0 {
+		return nil
+	}
+	hosts, err := m.boundHosts(ctx, old)
+	if err != nil {
+		return err
+	}
+	if err := up.covers(hosts); err != nil {
+		return err
+	}
+	algorithm := up.pair.Facts.Algorithm
+	moved, bare := algorithm != old.Facts.Algorithm, old.HasTrustRoot && len(up.roots) == 0
+	if !moved && !bare {
+		return nil
+	}
+	domains, err := m.boundDomains(ctx, old)
+	if err != nil {
+		return err
+	}
+	if len(domains) > maxRefs {
+		return FieldErrorf(CodeInvalidField, "cert_content", "bound to %d domains: the algorithm type can change, and trust roots can go, with at most %d", len(domains), maxRefs)
+	}
+	for _, d := range domains {
+		if err := m.checkDomain(d, old.ID, algorithm, moved, bare, tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkDomain guards or changes one bound domain, see checkBound.
+func (m *modification) checkDomain(d *Domain, id string, algorithm keypair.Algorithm, moved, bare bool, tx *Tx) error {
+	if bare && d.VerifyClient {
+		return FieldErrorf(CodeInvalidField, "trusted_root_ca", "%s verifies client certificates against it; switch that off first", d.Host)
+	}
+	if !moved {
+		tx.Check = append(tx.Check, d)
+		return nil
+	}
+	changed, err := d.withAlgorithm(id, algorithm)
+	if err != nil {
+		return err
+	}
+	tx.Put = append(tx.Put, changed)
+	return nil
+}
+
+// withAlgorithm is d after its certificate became one of another algorithm type.
+func (d *Domain) withAlgorithm(certificateID string, algorithm keypair.Algorithm) (*Domain, error) {
+	next := *d
+	next.Bindings = make([]Binding, len(d.Bindings))
+	for i, b := range d.Bindings {
+		if b.CertificateID == certificateID {
+			b.Algorithm = algorithm
+		} else if b.Algorithm == algorithm {
+			return nil, FieldErrorf(CodeSameAlgorithm, "cert_content", "%s already has another %s certificate", d.Host, algorithm)
+		}
+		next.Bindings[i] = b
+	}
+	return &next, nil
+}
+
+func (s *Service) boundDomains(ctx context.Context, cert *Certificate) ([]*Domain, error) {
+	bound, err := s.Store.Bound(ctx, cert.ProjectID, cert.ID)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	ids := make([]string, len(bound))
+	for i, b := range bound {
+		ids[i] = b.DomainID
+	}
+	domains, err := s.Store.Domains(ctx, cert.ProjectID, ids)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if len(domains) != len(ids) {
+		return nil, &Error{Code: CodeUnreadable, Message: fmt.Sprintf("some domains bound to certificate %s cannot be read", cert.ID)}
+	}
+	return domains, nil
+}

@@ -1,0 +1,150 @@
+package lacre
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"lacre/keypair"
+)
+
+// upload is a CertificateInput that passed every check that needs no store.
+type upload struct {
+	pair     *keypair.Pair
+	chain    [][]byte
+	roots    [][]byte // nil when the input does not say
+	warnings []string
+}
+
+// end2038 is where a signed 32-bit clock ends.
+var end2038 = time.Date(2038, time.January, 19, 3, 14, 7, 0, time.UTC)
+
+// read parses and checks the content of an upload.
+func (s *Service) read(in CertificateInput) (*upload, error) {
+	if err := checkKind(in); err != nil {
+		return nil, err
+	}
+	pair, err := keypair.Parse(in.CertContent, string(in.PrivateKey), s.Now())
+	if err != nil {
+		return nil, pairError(err)
+	}
+	if in.Algorithm != "" && in.Algorithm != pair.Facts.Algorithm {
+		return nil, FieldErrorf(CodeWrongAlgorithm, "algorithm_type", "the key is %s, algorithm_type says %s", pair.Facts.Algorithm, in.Algorithm)
+	}
+	if s.RefuseAfter2038 && pair.Facts.NotAfter.After(end2038) {
+		return nil, FieldErrorf(CodeAfter2038, "cert_content", "the certificate ends at %s", pair.Facts.NotAfter.Format(time.RFC3339))
+	}
+	up := &upload{pair: pair, chain: ders(pair.Chain), warnings: pair.Warnings}
+	return up, up.readRoots(in.TrustedRootCA, s.Now())
+}
+
+func checkKind(in CertificateInput) error {
+	switch in.Algorithm {
+	case "", keypair.RSA, keypair.ECC:
+	case keypair.SM2:
+		return FieldErrorf(CodeUnsupportedKind, "algorithm_type", "SM2 certificates are not supported by this instance")
+	default:
+		return FieldErrorf(CodeInvalidField, "algorithm_type", "expected RSA, ECC or SM2")
+	}
+	if in.CertContentSign != "" {
+		return FieldErrorf(CodeInvalidField, "cert_content_sign", "only for algorithm_type SM2")
+	}
+	if in.PrivateKeySign != "" {
+		return FieldErrorf(CodeInvalidField, "private_key_sign", "only for algorithm_type SM2")
+	}
+	return nil
+}
+
+func (up *upload) readRoots(text *string, now time.Time) error {
+	if text == nil {
+		return nil
+	}
+	up.roots = [][]byte{}
+	if strings.TrimSpace(*text) == "" {
+		return nil
+	}
+	roots, err := keypair.ParseTrustRoots(*text, now)
+	if err != nil {
+		return pairError(err)
+	}
+	up.roots = ders(roots)
+	return nil
+}
+
+func ders(certs []*x509.Certificate) [][]byte {
+	out := make([][]byte, len(certs))
+	for i, c := range certs {
+		out[i] = c.Raw
+	}
+	return out
+}
+
+func pairError(err error) error {
+	if e, ok := errors.AsType[*keypair.Error](err); ok {
+		return &Error{Code: Code(e.Reason), Field: e.Field, Message: e.Detail}
+	}
+	return err
+}
+
+// version seals the upload's private key as version number of a certificate.
+func (s *Service) version(ctx context.Context, up *upload, projectID, certificateID string, number int) (*Version, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(up.pair.Key)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the key of certificate %s: %w", certificateID, err)
+	}
+	defer clear(der)
+	sealed, err := s.Sealer.Seal(ctx, projectID, der, keyContext(projectID, certificateID, number))
+	if err != nil {
+		return nil, fmt.Errorf("sealing the key of certificate %s: %w", certificateID, storeError(err))
+	}
+	return &Version{
+		ProjectID: projectID, CertificateID: certificateID, Number: number, Facts: up.pair.Facts,
+		Chain: up.chain, SealedKey: sealed, TrustRoots: up.roots, Created: s.Now().UTC(),
+	}, nil
+}
+
+// same tells whether the upload is what v already holds. The keys need no look: each
+// was proven to belong to its leaf.
+func (up *upload) same(v *Version) bool {
+	return equalAll(up.chain, v.Chain) && equalAll(up.roots, v.TrustRoots)
+}
+
+func equalAll(a, b [][]byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !bytes.Equal(a[i], b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// covers refuses an upload that leaves one of the hosts without a valid certificate.
+func (up *upload) covers(hosts []string) error {
+	var missing []string
+	for _, h := range hosts {
+		if !up.pair.Facts.Covers(h) {
+			missing = append(missing, h)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return FieldErrorf(CodeNotCovered, "cert_content", "the certificate is valid for %s and does not cover %s",
+		some(up.pair.Facts.SANs), some(missing))
+}
+
+// some joins the first few of a list for a message.
+func some(list []string) string {
+	const most = 10
+	if len(list) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+	}
+	return strings.Join(list, ", ")
+}
