@@ -1,0 +1,123 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/fxamacker/cbor/v2"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"lacre"
+)
+
+// A stored value is one format byte, the CRC-32C of key, format and payload (four bytes,
+// big-endian), then the payload: deterministic CBOR (RFC 8949, core profile) of the
+// structs in shapes.go, or the bare bytes of a secret.
+//
+// The key is part of the sum so that a value that turns up under another key is noticed.
+// The sum is against accidents; secrecy and authenticity of keys are the Sealer's work.
+const (
+	format     = 1
+	headerSize = 5
+)
+
+var (
+	errTorn     = errors.New("value is shorter than its header")
+	errChecksum = errors.New("checksum does not match")
+)
+
+// castagnoli, encoding and decoding never change after the program has started.
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	encoding   = mustEncode()
+	decoding   = mustDecode()
+)
+
+func mustEncode() cbor.EncMode {
+	options := cbor.CoreDetEncOptions()
+	options.Time = cbor.TimeRFC3339NanoUTC
+	mode, err := options.EncMode()
+	if err != nil {
+		panic(err) // the options are constants: only a programming error gets here
+	}
+	return mode
+}
+
+// mustDecode sets the limits of what a damaged or hostile value can make us allocate,
+// and refuses unknown fields: a field we do not know would be lost at the next write.
+func mustDecode() cbor.DecMode {
+	mode, err := cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxNestedLevels:   8,
+		MaxArrayElements:  1 << 16,
+		MaxMapPairs:       1 << 16,
+	}.DecMode()
+	if err != nil {
+		panic(err)
+	}
+	return mode
+}
+
+func sum(key string, form byte, payload []byte) uint32 {
+	crc := crc32.Update(0, castagnoli, []byte(key))
+	crc = crc32.Update(crc, castagnoli, []byte{form})
+	return crc32.Update(crc, castagnoli, payload)
+}
+
+// frame makes the value to store under key.
+func frame(key string, payload []byte) string {
+	value := make([]byte, headerSize, headerSize+len(payload))
+	value[0] = format
+	binary.BigEndian.PutUint32(value[1:], sum(key, format, payload))
+	return string(append(value, payload...))
+}
+
+// unframe checks a value found under key and returns its payload.
+func unframe(key string, value []byte) ([]byte, error) {
+	if len(value) < headerSize {
+		return nil, errTorn
+	}
+	if value[0] != format {
+		return nil, fmt.Errorf("value has format %d, this program reads format %d only", value[0], format)
+	}
+	payload := value[headerSize:]
+	if binary.BigEndian.Uint32(value[1:]) != sum(key, format, payload) {
+		return nil, errChecksum
+	}
+	return payload, nil
+}
+
+// encode returns key and value of a record.
+func encode(r lacre.Record) (key, value string, err error) {
+	if key, err = keyOf(r); err != nil {
+		return "", "", err
+	}
+	payload, err := encoding.Marshal(pack(r))
+	if err != nil {
+		return "", "", fmt.Errorf("encoding %s: %w", key, err)
+	}
+	return key, frame(key, payload), nil
+}
+
+// decode reads a record. The error is *lacre.UnreadableError; its Record is nil when
+// not even the key makes sense.
+func decode(kv *mvccpb.KeyValue) (lacre.Record, *lacre.UnreadableError) {
+	key := string(kv.Key)
+	record := identify(key)
+	if record == nil {
+		return nil, &lacre.UnreadableError{Key: key, Err: ErrBadIdentity}
+	}
+	payload, err := unframe(key, kv.Value)
+	if err == nil {
+		err = unpack(record, payload, kv.ModRevision)
+	}
+	if err != nil {
+		return nil, &lacre.UnreadableError{Record: identify(key), Key: key, Err: err}
+	}
+	return record, nil
+}

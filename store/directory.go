@@ -1,0 +1,150 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// What is in a data directory. Other packages may keep files beside these.
+const (
+	lockFile   = "lock"   // held while a process uses the directory; holds its pid
+	formatFile = "format" // written after the first start: from then on there is data
+	etcdDir    = "etcd"
+)
+
+// layoutFormat is the format of the directory as a whole.
+const layoutFormat = "1"
+
+// directory is a data directory that this process has locked.
+type directory struct {
+	path string
+	lock *os.File
+}
+
+// openDirectory makes the directory if need be, locks it and looks whether what should
+// be there is there.
+func openDirectory(path string) (*directory, error) {
+	if path == "" {
+		return nil, errors.New("no path is given")
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("%w (the data directory must be a directory that can be written to)", err)
+	}
+	lock, err := lockDirectory(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &directory{path: path, lock: lock}
+	if err := d.check(); err != nil {
+		d.unlock()
+		return nil, err
+	}
+	return d, nil
+}
+
+// lockDirectory does not wait: etcd, asked to open files in use, would for ever.
+func lockDirectory(path string) (*os.File, error) {
+	name := filepath.Join(path, lockFile)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%w (the data directory must be writable)", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		defer f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			pid, _ := os.ReadFile(name) // only for the message
+			return nil, fmt.Errorf("%w %s (pid %s)", ErrInUse, path, strings.TrimSpace(string(pid)))
+		}
+		return nil, fmt.Errorf("locking %s: %w", name, err)
+	}
+	if err := writePid(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("writing %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// ErrInUse means that another process has the data directory.
+var ErrInUse = errors.New("another lacre is using")
+
+// ErrDamaged means that files of the data directory are missing: it held data once, so
+// an empty store is not started in their place.
+var ErrDamaged = errors.New("the data directory is damaged: restore it from a backup")
+
+func writePid(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+func (d *directory) unlock() error { return d.lock.Close() }
+
+// check compares the directory with its format file.
+func (d *directory) check() error {
+	found, err := os.ReadFile(filepath.Join(d.path, formatFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // never started to the end, so nothing was ever acknowledged
+	}
+	if err != nil {
+		return err
+	}
+	if f := strings.TrimSpace(string(found)); f != layoutFormat {
+		return fmt.Errorf("%s has format %q, this program knows %s: use a newer lacre", d.path, f, layoutFormat)
+	}
+	for _, needed := range []string{"wal/*.wal", "snap/db"} {
+		pattern := filepath.Join(d.path, etcdDir, "member", needed)
+		if names, _ := filepath.Glob(pattern); len(names) == 0 {
+			return fmt.Errorf("%w: %s is missing", ErrDamaged, pattern)
+		}
+	}
+	return nil
+}
+
+// markUsed writes the format file, durably: from now on the directory holds data.
+func (d *directory) markUsed() error {
+	name := filepath.Join(d.path, formatFile)
+	if _, err := os.Stat(name); err == nil {
+		return nil
+	}
+	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(layoutFormat + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(name+".tmp", name); err != nil {
+		return err
+	}
+	return d.sync()
+}
+
+func (d *directory) sync() error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// room refuses when less than reserve bytes are free.
+func (d *directory) room(reserve uint64) error {
+	var fsys syscall.Statfs_t
+	if err := syscall.Statfs(d.path, &fsys); err != nil {
+		return fmt.Errorf("looking for free space in %s: %w", d.path, err)
+	}
+	free := fsys.Bavail * uint64(fsys.Bsize)
+	if free < reserve {
+		return fmt.Errorf("the store is full: %s has %d bytes free, writing needs %d", d.path, free, reserve)
+	}
+	return nil
+}

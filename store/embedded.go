@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
+)
+
+// Figures of the embedded engine.
+const (
+	// embeddedMaxOps is etcd's --max-txn-ops: one certificate moving 200 domains is 800.
+	embeddedMaxOps = 1024
+	// defaultQuota is the largest database etcd's authors recommend.
+	defaultQuota = 8 << 30
+	// defaultReserve keeps room for etcd's next two write-ahead segments of 64 MB and for
+	// the database to grow by a few steps of 16 MB: running into a full disk is fatal to
+	// etcd, so writes stop before.
+	defaultReserve = 256 << 20
+	// history is how many revisions watchers and long reads can go back. At 6 KB for a
+	// modification that is 300 MB, and five minutes (etcd's compaction interval) more.
+	history = "50000"
+	// The raft log is kept in memory until snapshotted. There are no followers that could
+	// need old entries, so a short one does.
+	snapshotCount   = 2000
+	catchUpEntries  = 100
+	closingPatience = 5 * time.Second
+)
+
+// EmbeddedConfig describes an embedded store. Only Dir is mandatory.
+type EmbeddedConfig struct {
+	Dir          string           // data directory, created 0700 if absent
+	QuotaBytes   int64            // largest database; 0 is 8 GiB
+	ReserveBytes uint64           // free disk space below which writes are refused; 0 is 256 MiB
+	Log          *slog.Logger     // nil discards
+	Now          func() time.Time // nil is time.Now
+	Random       io.Reader        // of audit ids; nil is crypto/rand
+}
+
+// Embedded opens the store in a directory, with an etcd inside this process that listens
+// nowhere. One process at a time may use a directory. A damaged directory is an error;
+// it is never replaced by an empty one.
+func Embedded(ctx context.Context, c EmbeddedConfig) (*Store, error) {
+	dir, err := openDirectory(c.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the data directory: %w", err)
+	}
+	s := newStore(c.Log, c.Now, c.Random)
+	started, err := startEtcd(ctx, s, c)
+	if err == nil {
+		err = dir.markUsed()
+	}
+	if err != nil {
+		s.end(err)
+		if started == nil || stopEtcd(started) == nil {
+			dir.unlock()
+		}
+		return nil, fmt.Errorf("starting the store in %s: %w", c.Dir, err)
+	}
+	client := v3client.New(started.Server)
+	s.connect(client, &embedded{client: client, etcd: started, dir: dir, reserve: orDefault(c.ReserveBytes, defaultReserve)})
+	s.maxOps = embeddedMaxOps
+	return s, nil
+}
+
+func orDefault[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// startEtcd starts etcd and waits until it serves. etcd may end the goroutine that
+// starts it, or panic, when its files are damaged: both become errors here.
+func startEtcd(ctx context.Context, s *Store, c EmbeddedConfig) (*embed.Etcd, error) {
+	type outcome struct {
+		etcd *embed.Etcd
+		err  error
+	}
+	level := zap.NewAtomicLevelAt(zap.ErrorLevel)
+	cfg := etcdConfig(c, newZapAt(s.log, level, s.died))
+	outcomes := make(chan outcome, 1)
+	go func() {
+		o := outcome{err: errors.New("etcd did not start")}
+		defer func() {
+			if p := recover(); p != nil {
+				o.err = fmt.Errorf("etcd did not start: %v", p)
+			}
+			outcomes <- o
+		}()
+		o.etcd, o.err = embed.StartEtcd(cfg)
+	}()
+	var o outcome
+	select {
+	case o = <-outcomes:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if cause := context.Cause(s.life); cause != nil {
+		return o.etcd, damaged(c.Dir, cause)
+	}
+	if o.err != nil {
+		return nil, damaged(c.Dir, o.err)
+	}
+	select {
+	case <-o.etcd.Server.ReadyNotify():
+		level.SetLevel(zap.WarnLevel) // what it warns about while starting are its defaults
+		return o.etcd, nil
+	case <-s.life.Done():
+		return o.etcd, damaged(c.Dir, context.Cause(s.life))
+	case <-ctx.Done():
+		return o.etcd, ctx.Err()
+	}
+}
+
+func damaged(dir string, err error) error {
+	return fmt.Errorf("%w (if %s is damaged, restore it from a backup; nothing in it was replaced)", err, dir)
+}
+
+// died ends the store's life because the engine gave up.
+func (s *Store) died(err error) {
+	err = fmt.Errorf("etcd gave up: %w", err)
+	s.log.Error("the store has stopped; put its disk right and start again", "err", err)
+	s.end(err)
+}
+
+func etcdConfig(c EmbeddedConfig, logger *zap.Logger) *embed.Config {
+	nowhere := url.URL{Scheme: "http", Host: "localhost:0"}
+	cfg := embed.NewConfig()
+	cfg.Name = "lacre"
+	cfg.Dir = filepath.Join(c.Dir, etcdDir)
+	cfg.InitialCluster = cfg.Name + "=" + nowhere.String() // a name for its only member, never dialled
+	cfg.AdvertisePeerUrls = []url.URL{nowhere}
+	cfg.ListenPeerUrls, cfg.ListenClientUrls, cfg.AdvertiseClientUrls = nil, nil, nil
+	// The only member elects itself: ticks decide how fast that is and nothing else.
+	cfg.TickMs, cfg.ElectionMs = 10, 100
+	cfg.MaxTxnOps = embeddedMaxOps
+	cfg.QuotaBackendBytes = orDefault(c.QuotaBytes, defaultQuota)
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, history
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
+	return cfg
+}
+
+// embedded is the engine inside this process.
+type embedded struct {
+	client  *clientv3.Client
+	etcd    *embed.Etcd
+	dir     *directory
+	reserve uint64
+}
+
+func (e *embedded) room() error { return e.dir.room(e.reserve) }
+
+func (e *embedded) status(ctx context.Context) (*clientv3.StatusResponse, error) {
+	return e.client.Status(ctx, "")
+}
+
+func (e *embedded) defragment(context.Context) error { return e.etcd.Server.Backend().Defrag() }
+
+func (e *embedded) disarm(ctx context.Context) error { return disarm(ctx, e.client) }
+
+// close keeps the directory locked if etcd does not let go of its files.
+func (e *embedded) close() error {
+	e.client.Close()
+	if err := stopEtcd(e.etcd); err != nil {
+		return err
+	}
+	return e.dir.unlock()
+}
+
+// stopEtcd gives an engine that has given up, and may hang, a few seconds.
+func stopEtcd(e *embed.Etcd) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		e.Close()
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-time.After(closingPatience):
+		return errors.New("etcd did not stop; its files stay open until the process ends")
+	}
+}

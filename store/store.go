@@ -1,0 +1,143 @@
+// Package store keeps Lacre's records in etcd: an etcd embedded in the process, or an
+// external cluster, with the same keys and the same guarantees.
+//
+// A Store is safe for concurrent use. Reads are linearizable, every change is one etcd
+// transaction, and a change that was acknowledged is on disk.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lacre"
+)
+
+var _ lacre.Store = (*Store)(nil)
+
+// patience bounds a call whose context has no deadline: nobody waits for ever.
+const patience = 10 * time.Second
+
+var errClosed = errors.New("the store is closed")
+
+// Store is an open store. Make one with Embedded or External.
+type Store struct {
+	kv      clientv3.KV
+	watcher clientv3.Watcher
+	lease   clientv3.Lease
+	engine  engine
+	maxOps  int // most operations in one transaction
+	log     *slog.Logger
+	now     func() time.Time
+	random  io.Reader
+
+	// life ends when the store is closed or its engine has died; its cause says which.
+	life context.Context
+	end  context.CancelCauseFunc
+}
+
+// engine is what differs between an embedded and an external etcd.
+type engine interface {
+	// room says why nothing should be written now, nil when writing is fine.
+	room() error
+	status(ctx context.Context) (*clientv3.StatusResponse, error)
+	// defragment gives space freed by compaction back; it stalls the engine meanwhile.
+	defragment(ctx context.Context) error
+	disarm(ctx context.Context) error
+	close() error
+}
+
+// Close stops the store; calls under way end with lacre.ErrUnavailable. An embedded
+// engine is stopped and its directory unlocked.
+func (s *Store) Close() error {
+	s.end(errClosed)
+	return s.engine.close()
+}
+
+// Done is closed when the store has stopped: after Close, or because an embedded engine
+// had to give up (a full disk, an I/O error). It does not start again by itself: say Err
+// and exit, or go on serving what is known.
+func (s *Store) Done() <-chan struct{} { return s.life.Done() }
+
+// Err says why an embedded engine gave up. It is nil while the store works and after Close.
+func (s *Store) Err() error {
+	if cause := context.Cause(s.life); !errors.Is(cause, errClosed) {
+		return cause
+	}
+	return nil
+}
+
+// ask makes one call to the engine and gives it up when ctx or the store ends, even if
+// the engine hangs (an embedded engine answers on the calling goroutine, and a disk that
+// stalls stalls it).
+func ask[T any](ctx context.Context, s *Store, call func(context.Context) (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	var none T
+	if cause := context.Cause(s.life); cause != nil {
+		return none, fmt.Errorf("%w: %w", lacre.ErrUnavailable, cause)
+	}
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	answers := make(chan answer, 1)
+	go func() {
+		value, err := call(ctx)
+		answers <- answer{value, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.value, explain(ctx, a.err)
+	case <-ctx.Done():
+		return none, fmt.Errorf("%w: %w", lacre.ErrUnavailable, ctx.Err())
+	case <-s.life.Done():
+		return none, fmt.Errorf("%w: %w", lacre.ErrUnavailable, context.Cause(s.life))
+	}
+}
+
+func bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, patience)
+}
+
+// explain puts an error of etcd into the words of lacre.Store.
+func explain(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rpctypes.ErrCompacted):
+		return fmt.Errorf("%w: %w", lacre.ErrCompacted, err)
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return fmt.Errorf("%w: the store is full: %w", lacre.ErrUnavailable, err)
+	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", lacre.ErrUnavailable, ctx.Err())
+	}
+	return fmt.Errorf("%w: %w", lacre.ErrUnavailable, err)
+}
+
+// write is ask for calls that need disk space.
+func write[T any](ctx context.Context, s *Store, call func(context.Context) (T, error)) (T, error) {
+	if err := s.engine.room(); err != nil {
+		var none T
+		return none, fmt.Errorf("%w: %w", lacre.ErrUnavailable, err)
+	}
+	return ask(ctx, s, call)
+}
+
+// get is one linearizable read.
+func (s *Store) get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	return ask(ctx, s, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return s.kv.Get(ctx, key, options...)
+	})
+}

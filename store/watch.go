@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lacre"
+)
+
+// rewatch is the pause before a broken watch is taken up again.
+const rewatch = 200 * time.Millisecond
+
+// Watch yields every revision after the given one that changed something of a project,
+// in order and exactly once, all records of one revision in one Change. It carries what
+// an edge needs: domains, certificates and versions; other changes come as a Change
+// without records, which only says how far the watch has come.
+//
+// A lost connection is taken up again from the last revision yielded. The sequence ends
+// without an error when ctx ends; with lacre.ErrCompacted when history no longer reaches
+// back to after, or the store is older than after (it was restored): load again; with
+// lacre.ErrUnavailable when the store was closed or has given up.
+func (s *Store) Watch(ctx context.Context, after int64) iter.Seq2[lacre.Change, error] {
+	return func(yield func(lacre.Change, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.life, cancel)()
+		for {
+			next, err := s.follow(ctx, after, yield)
+			if errors.Is(err, errStopped) {
+				return
+			}
+			if cause := context.Cause(s.life); cause != nil {
+				yield(lacre.Change{}, fmt.Errorf("%w: %w", lacre.ErrUnavailable, cause))
+				return
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			if errors.Is(err, lacre.ErrCompacted) {
+				yield(lacre.Change{}, err)
+				return
+			}
+			s.log.WarnContext(ctx, "the watch broke off and is taken up again", "after", next, "err", err)
+			after = next
+			sleep(ctx, rewatch)
+		}
+	}
+}
+
+// errStopped means that the consumer of a watch wants no more.
+var errStopped = errors.New("nobody is watching any more")
+
+// follow yields changes until the watch breaks and returns the last revision yielded.
+func (s *Store) follow(ctx context.Context, after int64, yield func(lacre.Change, error) bool) (int64, error) {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	now, err := s.revision(ctx)
+	if err != nil {
+		return after, err
+	}
+	if now < after { // etcd would wait in silence until it gets there
+		return after, fmt.Errorf("%w: the store is at revision %d, before %d", lacre.ErrCompacted, now, after)
+	}
+	responses := s.watcher.Watch(ctx, tenants, clientv3.WithPrefix(),
+		clientv3.WithRev(after+1), clientv3.WithProgressNotify())
+	for r := range responses {
+		if err := r.Err(); err != nil {
+			return after, explain(ctx, err)
+		}
+		for _, c := range s.changes(ctx, r) {
+			if c.Revision <= after {
+				continue
+			}
+			if !yield(c, nil) {
+				return after, errStopped
+			}
+			after = c.Revision
+		}
+	}
+	return after, errors.New("the watch was closed")
+}
+
+// changes parts what etcd sent at once by revision. etcd never parts one revision over
+// two responses (fragments, which would, are not asked for).
+func (s *Store) changes(ctx context.Context, r clientv3.WatchResponse) []lacre.Change {
+	if r.IsProgressNotify() {
+		return []lacre.Change{{Revision: r.Header.Revision}}
+	}
+	var all []lacre.Change
+	for _, e := range r.Events {
+		if n := len(all); n == 0 || all[n-1].Revision != e.Kv.ModRevision {
+			all = append(all, lacre.Change{Revision: e.Kv.ModRevision})
+		}
+		if key := string(e.Kv.Key); concernsEdge(key) {
+			s.event(ctx, &all[len(all)-1], e)
+		}
+	}
+	return slices.Clip(all)
+}
+
+func (s *Store) event(ctx context.Context, c *lacre.Change, e *clientv3.Event) {
+	if e.Type == clientv3.EventTypeDelete {
+		if record := identify(string(e.Kv.Key)); record != nil {
+			c.Deleted = append(c.Deleted, record)
+		}
+		return
+	}
+	record, unreadable := decode(e.Kv)
+	switch {
+	case unreadable == nil:
+		c.Put = append(c.Put, record)
+	case unreadable.Record == nil:
+		s.log.WarnContext(ctx, "a foreign key is in the store", "key", unreadable.Key)
+	default:
+		c.Unreadable = append(c.Unreadable, unreadable)
+	}
+}
+
+// revision returns the revision the store is at.
+func (s *Store) revision(ctx context.Context) (int64, error) {
+	found, err := s.get(ctx, root, clientv3.WithCountOnly())
+	if err != nil {
+		return 0, fmt.Errorf("asking for the revision: %w", err)
+	}
+	return found.Header.Revision, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// bridge is a zapcore.Core that hands what etcd has to say to slog, from level on.
+type bridge struct {
+	zapcore.LevelEnabler
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+// With implements zapcore.Core.
+func (b bridge) With(fields []zapcore.Field) zapcore.Core {
+	b.fields = append(slices.Clip(b.fields), fields...)
+	return b
+}
+
+// Check implements zapcore.Core.
+func (b bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if b.Enabled(e.Level) {
+		return ce.AddCore(e, b)
+	}
+	return ce
+}
+
+// Write implements zapcore.Core.
+func (b bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	level := slog.LevelWarn
+	if e.Level >= zapcore.ErrorLevel {
+		level = slog.LevelError
+	}
+	encoder := zapcore.NewMapObjectEncoder()
+	for _, f := range append(slices.Clip(b.fields), fields...) {
+		f.AddTo(encoder)
+	}
+	b.log.Log(context.Background(), level, "etcd: "+e.Message, "etcd", encoder.Fields)
+	return nil
+}
+
+// Sync implements zapcore.Core.
+func (b bridge) Sync() error { return nil }
+
+// lastWords takes the place of what zap does at a fatal or panicking entry. etcd says
+// such things when its disk fails it: ending the process without a word, or with a stack
+// trace, is not ours to do. The goroutine ends, and died hears why.
+type lastWords struct{ died func(error) }
+
+// OnWrite implements zapcore.CheckWriteHook; it does not return, as zap demands.
+func (l lastWords) OnWrite(ce *zapcore.CheckedEntry, fields []zapcore.Field) {
+	err := errors.New(ce.Message)
+	for _, f := range fields {
+		if cause, ok := f.Interface.(error); ok {
+			err = fmt.Errorf("%s: %w", ce.Message, cause)
+		}
+	}
+	l.died(err)
+	runtime.Goexit()
+}
+
+// newZap makes a logger for etcd that writes warnings and worse to log. died is called
+// when etcd gives up; nil when it cannot (a mere client).
+func newZap(log *slog.Logger, died func(error)) *zap.Logger {
+	return newZapAt(log, zapcore.WarnLevel, died)
+}
+
+func newZapAt(log *slog.Logger, level zapcore.LevelEnabler, died func(error)) *zap.Logger {
+	core := bridge{LevelEnabler: level, log: log}
+	if died == nil {
+		return zap.New(core)
+	}
+	return zap.New(core, zap.WithFatalHook(lastWords{died}), zap.WithPanicHook(lastWords{died}))
+}
