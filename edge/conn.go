@@ -1,0 +1,96 @@
+package edge
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// conn is an accepted TCP connection: it knows what its handshake chose, and it does
+// not let a write wait for ever. TLS runs on top of it.
+type conn struct {
+	net.Conn
+	edge *Edge
+
+	// Set by configFor during the handshake, not changed afterwards.
+	site    *site
+	roots   *bundle // what the client certificate was verified against; nil if not asked for
+	refused outcome // why no certificate was chosen, ok otherwise
+
+	stall    time.Duration
+	upgraded atomic.Bool  // it left HTTP (WebSocket)
+	explicit atomic.Bool  // somebody above set a write deadline of their own
+	extended atomic.Int64 // Unix nanoseconds at which the write deadline was last moved
+	closed   sync.Once
+}
+
+// Write fails when not one record gets through within the stall timeout.
+func (c *conn) Write(b []byte) (int, error) {
+	if !c.explicit.Load() {
+		if now := time.Now(); now.UnixNano()-c.extended.Load() > int64(c.stall/8) {
+			c.extended.Store(now.UnixNano())
+			if err := c.Conn.SetWriteDeadline(now.Add(c.stall)); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+// SetDeadline is net.Conn's. A zero time gives writes their rolling deadline back.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.release(t)
+	return c.Conn.SetDeadline(t)
+}
+
+// SetWriteDeadline is net.Conn's. A zero time gives writes their rolling deadline back.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.release(t)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *conn) release(t time.Time) {
+	c.explicit.Store(!t.IsZero())
+	c.extended.Store(0)
+}
+
+// Close closes the connection and gives its place back.
+func (c *conn) Close() error {
+	c.closed.Do(func() {
+		c.edge.conns.Add(-1)
+		if c.upgraded.Load() {
+			c.edge.upgrades.remove(c)
+		}
+	})
+	return c.Conn.Close()
+}
+
+// admit wraps a new connection, or closes it when there are too many.
+func (e *Edge) admit(raw net.Conn) (*conn, bool) {
+	c := &conn{Conn: raw, edge: e, stall: e.cfg.Timeouts.Stall}
+	if e.conns.Add(1) > int64(e.cfg.MaxConns) {
+		e.metrics.overload.Inc()
+		_ = c.Close() // the peer sees the close, which is all there is to tell it
+		return nil, false
+	}
+	return c, true
+}
+
+// countingListener admits plain HTTP connections.
+type countingListener struct {
+	net.Listener
+	edge *Edge
+}
+
+func (l *countingListener) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c, ok := l.edge.admit(raw); ok {
+			return c, nil
+		}
+	}
+}

@@ -1,0 +1,193 @@
+// Package edge terminates TLS for the domains it reads from a Feed: it picks the key
+// pair by SNI, enforces the domain's policy and proxies requests to its upstream.
+//
+// Everything a handshake needs is in memory behind atomic pointers: a handshake with
+// a certificate that has been used before takes no lock of this package and does no
+// I/O. One writer (Follow) swaps those pointers as the Feed reports changes.
+package edge
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lacre"
+)
+
+// Config says what an Edge serves. Feed and Sealer are required; every other zero
+// value is usable.
+type Config struct {
+	Feed   Feed
+	Sealer lacre.Sealer
+	// Instance restricts the edge to the domains of one instance. Empty serves all.
+	Instance string
+	// MinTLS is the lowest TLS version spoken whatever a domain says, TLS 1.2 if zero.
+	MinTLS uint16
+	// HTTPSPort is the port that redirects from plain HTTP name. 0 and 443 are left out.
+	HTTPSPort int
+	// MaxConns is how many connections may be open at once over all listeners; what
+	// comes above is closed at once. 65,536 if zero.
+	MaxConns int
+	// OpenKeys is how many private keys are kept open in memory, 16,384 if zero.
+	OpenKeys int
+	// UpstreamRoots verifies https upstreams. Nil means the roots of the system.
+	UpstreamRoots *x509.CertPool
+	// AllowLoopback lets domains name upstreams on this machine's loopback addresses.
+	// It is off because tenants choose upstreams and an operator's own services (the
+	// store, an admin port) trust loopback.
+	AllowLoopback bool
+	Timeouts      Timeouts
+	Log           *slog.Logger          // discards if nil
+	Metrics       prometheus.Registerer // not registered anywhere if nil
+	Now           func() time.Time      // time.Now if nil
+}
+
+// Timeouts bounds how long a peer may take. A zero value means the default.
+type Timeouts struct {
+	Handshake time.Duration // from accept to the end of the TLS handshake; 10 s
+	Header    time.Duration // to read the header of a request; 10 s
+	Idle      time.Duration // between two requests of a connection; 2 min
+	Stall     time.Duration // without a byte of a body or response going through; 60 s
+	Dial      time.Duration // to connect to an upstream, and again for its TLS; 5 s
+	Response  time.Duration // from a request sent to the upstream's header; 2 min
+	Retry     time.Duration // longest pause before the Feed is asked again; 5 s
+	Compare   time.Duration // between two full compares with the Feed; 5 min
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	return Timeouts{
+		Handshake: cmp.Or(t.Handshake, 10*time.Second),
+		Header:    cmp.Or(t.Header, 10*time.Second),
+		Idle:      cmp.Or(t.Idle, 2*time.Minute),
+		Stall:     cmp.Or(t.Stall, time.Minute),
+		Dial:      cmp.Or(t.Dial, 5*time.Second),
+		Response:  cmp.Or(t.Response, 2*time.Minute),
+		Retry:     cmp.Or(t.Retry, 5*time.Second),
+		Compare:   cmp.Or(t.Compare, 5*time.Minute),
+	}
+}
+
+// Edge is a TLS data plane. It is safe for concurrent use.
+type Edge struct {
+	cfg     Config
+	log     *slog.Logger
+	sampled sampler
+	metrics *metrics
+
+	index    *index
+	keys     *keys
+	holdings *holdings
+	progress progress
+
+	base   *tls.Config // asks configFor; owns the ticket keys
+	refuse *tls.Config // has no certificate: crypto/tls answers unrecognized_name
+
+	conns    atomic.Int64
+	upgrades upgrades
+	secure   *http.Server
+	plain    *http.Server
+	stop     context.CancelFunc // ends what outlives a request at Shutdown
+	stopped  context.Context
+}
+
+// New makes an Edge that serves nothing until Follow has loaded the Feed.
+func New(cfg Config) (*Edge, error) {
+	if cfg.Feed == nil || cfg.Sealer == nil {
+		return nil, errors.New("edge: Feed and Sealer are required")
+	}
+	cfg = cfg.withDefaults()
+	e := &Edge{cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress()}
+	e.stopped, e.stop = context.WithCancel(context.Background())
+	e.metrics = newMetrics(e)
+	e.keys = &keys{max: cfg.OpenKeys, sealer: cfg.Sealer, now: cfg.Now}
+	e.holdings = newHoldings(e)
+	e.base, e.refuse = e.baseTLS(), e.refusingTLS()
+	e.secure, e.plain = e.secureServer(), e.plainServer()
+	if err := e.metrics.register(cfg.Metrics); err != nil {
+		return nil, fmt.Errorf("edge: registering metrics: %w", err)
+	}
+	return e, nil
+}
+
+func (c Config) withDefaults() Config {
+	c.MinTLS = max(c.MinTLS, tls.VersionTLS12)
+	c.MaxConns = cmp.Or(c.MaxConns, 0x10000)
+	c.OpenKeys = cmp.Or(c.OpenKeys, 0x4000)
+	c.Timeouts = c.Timeouts.withDefaults()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// Status is what an edge knows about itself.
+type Status struct {
+	Ready        bool      // the first load is done
+	Connected    bool      // the watch is up: Revision follows the store
+	Revision     int64     // everything up to this store revision is served
+	Contact      time.Time // when the Feed last answered; zero before it ever did
+	Sites        int       // host names served
+	Certificates int       // certificates held
+	Damaged      int       // records that cannot be read or keys that cannot be opened
+	Connections  int       // open connections
+}
+
+// Status reports the state of the edge at this moment.
+func (e *Edge) Status() Status {
+	s := e.progress.status()
+	s.Sites, s.Connections = e.index.len(), int(e.conns.Load())
+	s.Certificates, s.Damaged = e.holdings.counts()
+	return s
+}
+
+// Ready is closed once the first load is done.
+func (e *Edge) Ready() <-chan struct{} { return e.progress.ready }
+
+// Applied returns nil once every change up to the store revision is served: a
+// handshake that starts afterwards sees it. It waits until then, or until ctx ends or
+// the edge is shut down.
+func (e *Edge) Applied(ctx context.Context, revision int64) error {
+	return e.progress.wait(ctx, e.stopped, revision)
+}
+
+// Shutdown stops accepting, lets requests in flight finish and closes idle
+// connections. Upgraded connections (WebSocket) may go on until ctx ends; whatever is
+// open then is closed, and the error is ctx's.
+func (e *Edge) Shutdown(ctx context.Context) error {
+	plain := make(chan error, 1)
+	go func() { plain <- e.plain.Shutdown(ctx) }()
+	err := errors.Join(e.secure.Shutdown(ctx), <-plain, e.upgrades.drain(ctx))
+	e.stop()
+	if err != nil {
+		return errors.Join(err, e.secure.Close(), e.plain.Close())
+	}
+	return nil
+}
+
+// ServeTLS accepts TLS connections from l until Shutdown, and then returns
+// http.ErrServerClosed. It takes l over.
+func (e *Edge) ServeTLS(l net.Listener) error {
+	h := newHandoff(l)
+	go e.accept(l, h)
+	return e.secure.Serve(h)
+}
+
+// ServePlain accepts plain HTTP connections from l until Shutdown, and then returns
+// http.ErrServerClosed. It takes l over. Known hosts that want it are redirected to
+// HTTPS; nothing is proxied.
+func (e *Edge) ServePlain(l net.Listener) error {
+	return e.plain.Serve(&countingListener{Listener: l, edge: e})
+}

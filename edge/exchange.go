@@ -1,0 +1,142 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// past is a deadline that has passed: it ends whatever is waiting.
+var past = time.Unix(1, 0)
+
+// exchange is one request and its response. It ends a body that does not arrive and a
+// response that is not taken: a timer runs only while a read or write is under way, so
+// streams may be silent for as long as they like in between.
+type exchange struct {
+	http.ResponseWriter
+	in      *http.Request
+	control *http.ResponseController
+	body    *body // nil when the request has none, or may be silent
+	stall   time.Duration
+	writing *time.Timer
+	status  int // 0 until known
+}
+
+func newExchange(w http.ResponseWriter, r *http.Request, stall time.Duration) *exchange {
+	x := &exchange{ResponseWriter: w, in: r, control: http.NewResponseController(w), stall: stall}
+	// The silence of a gRPC client between two messages is part of the protocol.
+	if r.Body != nil && r.Body != http.NoBody && !isGRPC(r) {
+		x.body = &body{ReadCloser: r.Body, control: x.control, stall: stall}
+	}
+	return x
+}
+
+func isGRPC(r *http.Request) bool {
+	return strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+}
+
+// request returns the request to proxy.
+func (x *exchange) request(ctx context.Context) *http.Request {
+	r := x.in.WithContext(ctx)
+	if x.body != nil {
+		r.Body = x.body
+	}
+	return r
+}
+
+// end lets go of the request. What is left of its body is read by the HTTP server,
+// which must not wait for it without a limit either.
+func (x *exchange) end() {
+	if b := x.body; b != nil && !b.ended.Load() && !b.stalled.Load() {
+		_ = x.control.SetReadDeadline(time.Now().Add(x.stall)) // fails on a closed connection only
+	}
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// WriteHeader is http.ResponseWriter's.
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && status >= 200 {
+		x.status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+// Write is http.ResponseWriter's. It fails when the client takes nothing for the
+// length of the stall timeout.
+func (x *exchange) Write(b []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	x.start()
+	defer x.writing.Stop()
+	return x.ResponseWriter.Write(b)
+}
+
+// FlushError is what http.ResponseController.Flush calls.
+func (x *exchange) FlushError() error {
+	x.start()
+	defer x.writing.Stop()
+	return x.control.Flush()
+}
+
+// Hijack is http.Hijacker's. What is hijacked is nobody's response any more.
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := x.control.Hijack()
+	if err == nil {
+		x.status = http.StatusSwitchingProtocols
+	}
+	return c, rw, err
+}
+
+func (x *exchange) start() {
+	if x.writing != nil {
+		x.writing.Reset(x.stall)
+		return
+	}
+	x.writing = time.AfterFunc(x.stall, func() {
+		_ = x.control.SetWriteDeadline(past) // fails on a closed connection only
+	})
+}
+
+var errStalled = errors.New("the request body stopped arriving")
+
+// body is a request body whose reads end when nothing arrives for a while.
+type body struct {
+	io.ReadCloser
+	control *http.ResponseController
+	stall   time.Duration
+	reading *time.Timer
+	stalled atomic.Bool // written by the timer
+	ended   atomic.Bool // read to its end, by the transport's goroutine
+}
+
+// Read is io.Reader's.
+func (b *body) Read(p []byte) (int, error) {
+	if b.reading == nil {
+		b.reading = time.AfterFunc(b.stall, b.giveUp)
+	} else {
+		b.reading.Reset(b.stall)
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.reading.Stop()
+	switch {
+	case err == io.EOF:
+		b.ended.Store(true)
+	case err != nil && b.stalled.Load():
+		err = errStalled
+	}
+	return n, err
+}
+
+func (b *body) giveUp() {
+	b.stalled.Store(true)
+	_ = b.control.SetReadDeadline(past) // fails on a closed connection only
+}

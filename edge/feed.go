@@ -1,0 +1,219 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"sync"
+	"time"
+
+	"lacre"
+)
+
+// Feed is where an edge learns what to serve; *store.Store is one. It is safe for
+// concurrent use and every call ends with its context.
+type Feed interface {
+	// AllDomains visits every domain as of one revision and returns that revision.
+	// Domains that cannot be read are left out and returned in unreadable.
+	AllDomains(ctx context.Context, visit func(*lacre.Domain) error) (
+		revision int64, unreadable []*lacre.UnreadableError, err error)
+	// LatestVersion returns the newest readable version of a certificate, and which
+	// newer ones are damaged. The error is lacre.ErrNotStored when there is none.
+	LatestVersion(ctx context.Context, projectID, certificateID string) (
+		v *lacre.Version, damaged []*lacre.UnreadableError, err error)
+	// Watch yields every change after a revision, in order, without gaps, until ctx
+	// ends or an error, lacre.ErrCompacted when changes after that revision are gone.
+	Watch(ctx context.Context, after int64) iter.Seq2[lacre.Change, error]
+}
+
+// Follow loads everything the Feed has and applies its changes until ctx ends; it
+// returns ctx's error. While the Feed fails, the edge goes on serving what it knows
+// and tries again.
+func (e *Edge) Follow(ctx context.Context) error {
+	if err := e.load(ctx); err != nil {
+		return err
+	}
+	var sweep sync.WaitGroup
+	defer sweep.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sweep.Go(func() { e.sweep(ctx) })
+	for pause := e.pause(); ; {
+		before := e.progress.revision()
+		err := e.watch(ctx)
+		e.progress.disconnected()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		e.metrics.watchRestarts.Inc()
+		e.log.Warn("watch ended; serving what is known", "err", err, "revision", e.progress.revision())
+		if errors.Is(err, lacre.ErrCompacted) {
+			if err := e.load(ctx); err != nil {
+				return err
+			}
+		}
+		if e.progress.revision() > before {
+			pause = e.pause()
+		}
+		if err := pause.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// load reconciles until it succeeds and then declares its revision applied.
+func (e *Edge) load(ctx context.Context) error {
+	for pause := e.pause(); ; {
+		revision, err := e.holdings.reconcile(ctx)
+		if err == nil {
+			e.progress.loaded(revision, e.cfg.Now())
+			e.log.Info("loaded", "revision", revision, "sites", e.index.len())
+			return nil
+		}
+		e.log.Warn("loading failed; will try again", "err", err)
+		if err := pause.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// watch applies changes until the watch ends or one cannot be applied. The revision
+// never moves past a change that was not applied, so the next watch repeats it.
+func (e *Edge) watch(ctx context.Context) error {
+	e.progress.connected()
+	for change, err := range e.cfg.Feed.Watch(ctx, e.progress.revision()) {
+		if err != nil {
+			return err
+		}
+		if err := e.holdings.apply(ctx, change); err != nil {
+			return fmt.Errorf("applying revision %d: %w", change.Revision, err)
+		}
+		e.progress.advance(change.Revision, e.cfg.Now())
+	}
+	return errors.New("the watch ended without an error")
+}
+
+// sweep compares everything with the Feed from time to time, which repairs whatever a
+// watch lost and tries damaged records again.
+func (e *Edge) sweep(ctx context.Context) {
+	tick := time.NewTicker(e.cfg.Timeouts.Compare)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := e.holdings.reconcile(ctx); err != nil && ctx.Err() == nil {
+			e.log.Warn("comparing with the store failed", "err", err)
+		}
+	}
+}
+
+func (e *Edge) pause() *pause {
+	return &pause{next: min(50*time.Millisecond, e.cfg.Timeouts.Retry), most: e.cfg.Timeouts.Retry}
+}
+
+// pause doubles from one wait to the next.
+type pause struct{ next, most time.Duration }
+
+func (p *pause) wait(ctx context.Context) error {
+	timer := time.NewTimer(p.next)
+	defer timer.Stop()
+	p.next = min(2*p.next, p.most)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// progress is how far the edge has come, and who waits for it.
+type progress struct {
+	ready chan struct{}
+
+	mu    sync.Mutex
+	state Status        // only what progress knows of it
+	moved chan struct{} // closed and replaced when Revision moves; nil when nobody waits
+}
+
+func newProgress() progress { return progress{ready: make(chan struct{})} }
+
+func (p *progress) status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+func (p *progress) revision() int64 { return p.status().Revision }
+
+func (p *progress) connected() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Connected = true
+}
+
+func (p *progress) disconnected() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Connected = false
+}
+
+func (p *progress) loaded(revision int64, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.state.Ready {
+		p.state.Ready = true
+		close(p.ready)
+	}
+	p.move(revision, now)
+}
+
+func (p *progress) advance(revision int64, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.move(revision, now)
+}
+
+// move needs mu.
+func (p *progress) move(revision int64, now time.Time) {
+	p.state.Contact = now
+	p.state.Revision = max(p.state.Revision, revision)
+	if p.moved != nil {
+		close(p.moved)
+		p.moved = nil
+	}
+}
+
+// reached tells whether revision is applied; if not, the channel is closed at the
+// next move.
+func (p *progress) reached(revision int64) (bool, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.Ready && p.state.Revision >= revision {
+		return true, nil
+	}
+	if p.moved == nil {
+		p.moved = make(chan struct{})
+	}
+	return false, p.moved
+}
+
+func (p *progress) wait(ctx, stopped context.Context, revision int64) error {
+	for {
+		done, moved := p.reached(revision)
+		if done {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for revision %d: %w", revision, ctx.Err())
+		case <-stopped.Done():
+			return fmt.Errorf("waiting for revision %d: %w", revision, net.ErrClosed)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package edge
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"slices"
+)
+
+// policy is what of a site's policy the TLS layer enforces. It indexes the configs of
+// an opened version, so that any number of domains share them.
+type policy uint8
+
+const (
+	onlyTLS13    policy = 1 << iota
+	verifyClient        // client certificates are demanded and verified
+	policies     = 1 << iota
+)
+
+func (s *site) policy() (p policy) {
+	if s.minTLS >= tls.VersionTLS13 {
+		p |= onlyTLS13
+	}
+	if s.verifyClient {
+		p |= verifyClient
+	}
+	return p
+}
+
+// protocols are what ALPN offers, best first.
+var protocols = []string{"h2", "http/1.1"}
+
+// suites are the TLS 1.2 cipher suites: forward secret and authenticated only.
+// TLS 1.3 has no others and is not configurable.
+var suites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
+// baseTLS is the config every connection starts with.
+func (e *Edge) baseTLS() *tls.Config {
+	return &tls.Config{
+		MinVersion: e.cfg.MinTLS, CipherSuites: suites, Time: e.cfg.Now,
+		GetConfigForClient: e.configFor,
+	}
+}
+
+// refusingTLS makes crypto/tls answer the alert unrecognized_name (RFC 6066 section 3)
+// since it has no certificate. Tickets are off: a resumption would not miss one.
+func (e *Edge) refusingTLS() *tls.Config {
+	return &tls.Config{
+		MinVersion: e.cfg.MinTLS, CipherSuites: suites, NextProtos: protocols,
+		SessionTicketsDisabled: true,
+	}
+}
+
+// configFor picks site and key pair for a client hello. What it picks stays with the
+// connection, whatever is applied during the handshake.
+func (e *Edge) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	c := hello.Conn.(*conn)
+	s := e.index.resolve(hello.ServerName)
+	if s == nil {
+		c.refused = unrecognizedName
+		return e.refuse, nil
+	}
+	v, o := e.choose(s, hello)
+	if o == nil {
+		c.refused = noCertificate
+		return e.refuse, nil
+	}
+	c.site = s
+	if s.verifyClient {
+		c.roots = v.roots
+	}
+	return e.config(v, o, s.policy()), nil
+}
+
+// choose returns the site's best version for this client: one whose key and algorithm
+// the client supports, then one that is valid now, then ECC before RSA. Within a
+// certificate there is no choice, its newest version is the one. One whose key cannot
+// be opened is passed over.
+func (e *Edge) choose(s *site, hello *tls.ClientHelloInfo) (best *version, key *opened) {
+	// A binding is what says that a certificate serves the site; without a name
+	// SupportsCertificate does not compare it with the leaf once more.
+	hello.ServerName = ""
+	top := -1
+	for _, slot := range s.slots {
+		v := slot.current.Load()
+		if v == nil {
+			continue
+		}
+		o, err := e.keys.open(v)
+		if err != nil {
+			e.sampled.error(e.log, "a private key cannot be opened", "err", err)
+			continue
+		}
+		if len(s.slots) == 1 {
+			return v, o
+		}
+		if rank := e.rank(v, o, hello); rank > top {
+			best, key, top = v, o, rank
+		}
+	}
+	return best, key
+}
+
+func (e *Edge) rank(v *version, o *opened, hello *tls.ClientHelloInfo) (rank int) {
+	if hello.SupportsCertificate(&o.certificate) == nil {
+		rank += 2
+	}
+	if v.validAt(e.cfg.Now()) {
+		rank++
+	}
+	return rank
+}
+
+// config returns the shared config of an opened version for a policy.
+func (e *Edge) config(v *version, o *opened, p policy) *tls.Config {
+	if c := o.configs[p].Load(); c != nil {
+		return c
+	}
+	c := e.newConfig(v, o, p)
+	if o.configs[p].CompareAndSwap(nil, c) {
+		return c
+	}
+	return o.configs[p].Load()
+}
+
+func (e *Edge) newConfig(v *version, o *opened, p policy) *tls.Config {
+	c := &tls.Config{
+		Certificates: []tls.Certificate{o.certificate},
+		MinVersion:   e.cfg.MinTLS, CipherSuites: suites, NextProtos: protocols, Time: e.cfg.Now,
+	}
+	if p&onlyTLS13 != 0 {
+		c.MinVersion = tls.VersionTLS13
+	}
+	if p&verifyClient != 0 {
+		// Without trust roots the pool is empty and every client is refused. A session
+		// is never resumed: its client certificate would not be verified again.
+		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, v.roots.pool()
+		c.SessionTicketsDisabled = true
+		return c
+	}
+	t := &tickets{keys: e.base, label: fmt.Appendf(nil, "lacre/1/%s/%s/%d/%d/",
+		v.served.key.project, v.served.key.id, v.number, p)}
+	c.WrapSession, c.UnwrapSession = t.wrap, t.unwrap
+	return c
+}
+
+// tickets binds a session to the certificate version, policy and server name it was
+// made under. crypto/tls would resume it under any config that shares the ticket
+// keys, across domains and after a rotation; here anything else is a full handshake.
+type tickets struct {
+	keys  *tls.Config // whose ticket keys crypto/tls makes and rotates by itself
+	label []byte
+}
+
+func (t *tickets) wrap(cs tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+	session.Extra = append(session.Extra, t.binding(cs))
+	return t.keys.EncryptTicket(cs, session)
+}
+
+func (t *tickets) unwrap(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+	session, err := t.keys.DecryptTicket(identity, cs)
+	if err != nil || session == nil {
+		return nil, err
+	}
+	binding := t.binding(cs)
+	if !slices.ContainsFunc(session.Extra, func(x []byte) bool { return bytes.Equal(x, binding) }) {
+		return nil, nil // not an error: a full handshake follows
+	}
+	return session, nil
+}
+
+func (t *tickets) binding(cs tls.ConnectionState) []byte {
+	return append(t.label[:len(t.label):len(t.label)], cs.ServerName...)
+}

@@ -1,0 +1,97 @@
+package edge
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"lacre/keypair"
+)
+
+// index finds the site of a host name. Any number of goroutines may look up; only the
+// holder of holdings.mu changes it.
+type index struct {
+	sites sync.Map // canonical host -> *site: who is served
+	count atomic.Int64
+
+	// rivals are all claims of hosts that more than one domain names, oldest first.
+	// Several instances on one edge may claim the same host.
+	rivals    map[string][]*site
+	conflicts atomic.Int64
+}
+
+func newIndex() *index { return &index{rivals: make(map[string][]*site)} }
+
+func (x *index) len() int { return int(x.count.Load()) }
+
+// resolve returns the site that serves a name as a client sends it in SNI or Host,
+// nil if there is none: the exact host first, then the wildcard for the leftmost
+// label. SNI and Host go through here alike, so they cannot disagree about a name.
+func (x *index) resolve(name string) *site {
+	host, err := keypair.CanonicalHost(name)
+	if err != nil || strings.HasPrefix(host, "*") {
+		return nil // a client asks for a host, never for a pattern
+	}
+	if s := x.exact(host); s != nil {
+		return s
+	}
+	if _, parent, ok := strings.Cut(host, "."); ok {
+		return x.exact("*." + parent)
+	}
+	return nil
+}
+
+func (x *index) exact(host string) *site {
+	if s, ok := x.sites.Load(host); ok {
+		return s.(*site)
+	}
+	return nil
+}
+
+// put adds s, or replaces the site with its id, which must have the same host.
+// It returns the site that serves the host afterwards and how many claim it.
+func (x *index) put(s *site) (serving *site, claims int) {
+	all := append(x.others(s), s)
+	x.settle(s.host, all)
+	return all[0], len(all)
+}
+
+// remove takes the site with the id of s away; a rival takes over.
+func (x *index) remove(s *site) { x.settle(s.host, x.others(s)) }
+
+// others returns the sites of other domains that claim the host of s, in a slice of
+// its own.
+func (x *index) others(s *site) []*site {
+	var claims []*site
+	if rivals := x.rivals[s.host]; rivals != nil {
+		claims = slices.Clone(rivals)
+	} else if holder := x.exact(s.host); holder != nil {
+		claims = []*site{holder}
+	}
+	return slices.DeleteFunc(claims, func(c *site) bool { return c.id == s.id })
+}
+
+// settle sorts the claims and publishes the oldest, whatever order they came in.
+func (x *index) settle(host string, claims []*site) {
+	delete(x.rivals, host)
+	if len(claims) > 1 {
+		slices.SortFunc(claims, func(a, b *site) int {
+			if a.before(b) {
+				return -1
+			}
+			return 1
+		})
+		x.rivals[host] = claims
+	}
+	x.conflicts.Store(int64(len(x.rivals)))
+	if len(claims) == 0 {
+		if _, had := x.sites.LoadAndDelete(host); had {
+			x.count.Add(-1)
+		}
+		return
+	}
+	if _, had := x.sites.Swap(host, claims[0]); !had {
+		x.count.Add(1)
+	}
+}

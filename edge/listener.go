@@ -1,0 +1,130 @@
+package edge
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// accept takes connections from l and hands those whose handshake succeeds to h. It
+// is the one place through which TLS connections come in.
+func (e *Edge) accept(l net.Listener, h *handoff) {
+	var pause time.Duration
+	for {
+		raw, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			_ = h.Close() // l is closed already
+			return
+		case err != nil: // out of descriptors, or a client that was gone at once
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			e.log.Warn("accepting failed", "err", err, "pause", pause)
+			time.Sleep(pause)
+			continue
+		}
+		pause = 0
+		if c, ok := e.admit(raw); ok {
+			go e.handshake(c, h)
+		}
+	}
+}
+
+func (e *Edge) handshake(c *conn, h *handoff) {
+	start := time.Now()
+	secured := tls.Server(c, e.base)
+	// A deadline instead of a context: crypto/tls spends a goroutine on a context.
+	_ = c.SetDeadline(start.Add(e.cfg.Timeouts.Handshake)) // fails only if closed; so does the handshake
+	err := secured.Handshake()
+	state := secured.ConnectionState()
+	e.metrics.handshake(outcomeOf(c, err, state.DidResume), state.Version, time.Since(start))
+	if err != nil {
+		e.sampled.debug(e.log, "handshake failed", "err", err, "remote", c.RemoteAddr())
+		_ = secured.Close()
+		return
+	}
+	_ = c.SetDeadline(time.Time{}) // fails only if closed; so does the next read
+	h.give(secured)
+}
+
+// outcome is how a handshake ended, as the metrics name it.
+type outcome uint8
+
+const (
+	succeeded outcome = iota
+	resumed
+	unrecognizedName
+	noCertificate
+	clientAuth
+	timedOut
+	closedEarly
+	failed
+	outcomes
+)
+
+var outcomeNames = [outcomes]string{
+	"ok", "resumed", "unrecognized_name", "no_certificate", "client_auth", "timeout", "closed", "failed",
+}
+
+func outcomeOf(c *conn, err error, didResume bool) outcome {
+	switch {
+	case err == nil && didResume:
+		return resumed
+	case err == nil:
+		return succeeded
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return timedOut
+	case c.refused != succeeded:
+		return c.refused
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return closedEarly
+	case c.site != nil && c.site.verifyClient:
+		return clientAuth
+	}
+	return failed
+}
+
+// handoff is the listener from which the HTTP server takes connections that are
+// through their handshake.
+type handoff struct {
+	source net.Listener
+	conns  chan net.Conn
+	done   chan struct{}
+	once   sync.Once
+}
+
+func newHandoff(source net.Listener) *handoff {
+	return &handoff{source: source, conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// give hands c over, or closes it if nobody accepts any more.
+func (h *handoff) give(c net.Conn) {
+	select {
+	case h.conns <- c:
+	case <-h.done:
+		_ = c.Close() // the edge is going away; the client connects elsewhere
+	}
+}
+
+// Accept returns the next connection.
+func (h *handoff) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close stops accepting; it closes the listener underneath.
+func (h *handoff) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return h.source.Close()
+}
+
+// Addr is the address of the listener underneath.
+func (h *handoff) Addr() net.Addr { return h.source.Addr() }

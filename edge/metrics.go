@@ -1,0 +1,156 @@
+package edge
+
+import (
+	"cmp"
+	"crypto/tls"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// maxSeries bounds lacre_certificate_not_after_timestamp_seconds.
+const maxSeries = 10_000
+
+// metrics are the edge's own numbers. Counters on the handshake path are looked up
+// once, here. No label comes from a client.
+type metrics struct {
+	edge             *Edge
+	handshakes       *prometheus.CounterVec
+	byOutcome        [outcomes][len(versionNames)]prometheus.Counter
+	handshakeSeconds prometheus.Histogram
+	requests         *prometheus.CounterVec
+	byClass          [6]prometheus.Counter // by first digit of the status code
+	overload         prometheus.Counter
+	watchRestarts    prometheus.Counter
+
+	notAfter *prometheus.Desc
+	omitted  *prometheus.Desc
+}
+
+var versionNames = [...]string{"none", "TLSv1.2", "TLSv1.3"}
+
+func newMetrics(e *Edge) *metrics {
+	m := &metrics{
+		edge: e,
+		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lacre_edge_handshakes_total", Help: "TLS handshakes by result and version.",
+		}, []string{"result", "version"}),
+		handshakeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "lacre_edge_handshake_seconds", Help: "Time of successful handshakes, the network included.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lacre_edge_requests_total", Help: "Requests by class of the status code.",
+		}, []string{"code"}),
+		overload: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lacre_edge_connections_refused_total", Help: "Connections closed at once, too many being open.",
+		}),
+		watchRestarts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lacre_edge_watch_restarts_total", Help: "Times the watch on the store ended and was started again.",
+		}),
+		notAfter: prometheus.NewDesc("lacre_certificate_not_after_timestamp_seconds",
+			"End of validity of the version that is served, soonest first.", []string{"project", "certificate"}, nil),
+		omitted: prometheus.NewDesc("lacre_certificate_not_after_omitted",
+			"Certificates left out of lacre_certificate_not_after_timestamp_seconds.", nil, nil),
+	}
+	for o := range m.byOutcome {
+		for v := range versionNames {
+			m.byOutcome[o][v] = m.handshakes.WithLabelValues(outcomeNames[o], versionNames[v])
+		}
+	}
+	for class := range m.byClass {
+		m.byClass[class] = m.requests.WithLabelValues(strconv.Itoa(class) + "xx")
+	}
+	return m
+}
+
+func (m *metrics) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.watchRestarts)
+	for _, c := range collectors {
+		if err := r.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *metrics) gauges() []prometheus.Collector {
+	gauge := func(name, help string, value func(Status) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return value(m.edge.Status()) })
+	}
+	return []prometheus.Collector{
+		gauge("lacre_edge_connections", "Open connections.",
+			func(s Status) float64 { return float64(s.Connections) }),
+		gauge("lacre_edge_sites", "Host names served.",
+			func(s Status) float64 { return float64(s.Sites) }),
+		gauge("lacre_edge_certificates", "Certificates held.",
+			func(s Status) float64 { return float64(s.Certificates) }),
+		gauge("lacre_edge_damaged", "Records or keys that cannot be read; their last good value is served.",
+			func(s Status) float64 { return float64(s.Damaged) }),
+		gauge("lacre_edge_applied_revision", "Store revision up to which changes are served.",
+			func(s Status) float64 { return float64(s.Revision) }),
+		gauge("lacre_edge_contact_timestamp_seconds", "When the store last answered.",
+			func(s Status) float64 { return float64(s.Contact.UnixMilli()) / 1000 }),
+		gauge("lacre_edge_host_conflicts", "Host names claimed by more than one domain.",
+			func(Status) float64 { return float64(m.edge.index.conflicts.Load()) }),
+	}
+}
+
+func (m *metrics) handshake(o outcome, version uint16, took time.Duration) {
+	v := 0
+	switch version {
+	case tls.VersionTLS12:
+		v = 1
+	case tls.VersionTLS13:
+		v = 2
+	}
+	m.byOutcome[o][v].Inc()
+	if o == succeeded || o == resumed {
+		m.handshakeSeconds.Observe(took.Seconds())
+	}
+}
+
+func (m *metrics) request(status int) {
+	if class := status / 100; class < len(m.byClass) {
+		m.byClass[class].Inc()
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- m.notAfter
+	ch <- m.omitted
+}
+
+// Collect implements prometheus.Collector over the versions that are really served.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	versions := m.edge.holdings.versions()
+	slices.SortFunc(versions, func(a, b *version) int {
+		return cmp.Or(a.notAfter.Compare(b.notAfter), cmp.Compare(a.served.key.id, b.served.key.id))
+	})
+	shown := versions[:min(len(versions), maxSeries)]
+	for _, v := range shown {
+		ch <- prometheus.MustNewConstMetric(m.notAfter, prometheus.GaugeValue,
+			float64(v.notAfter.Unix()), v.served.key.project, v.served.key.id)
+	}
+	ch <- prometheus.MustNewConstMetric(m.omitted, prometheus.GaugeValue, float64(len(versions)-len(shown)))
+}
+
+// versions returns the current version of every certificate.
+func (h *holdings) versions() []*version {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	versions := make([]*version, 0, len(h.certificates))
+	for _, c := range h.certificates {
+		if v := c.current.Load(); v != nil {
+			versions = append(versions, v)
+		}
+	}
+	return versions
+}

@@ -1,0 +1,127 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+)
+
+// statusClientGone counts a client that left before the answer; nobody receives it.
+const statusClientGone = 499
+
+// newProxy returns the handler that forwards a request to the upstream of the site in
+// its context.
+func (e *Edge) newProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:       rewrite,
+		Transport:     e.newRouter(),
+		FlushInterval: -1, // everything is streamed
+		BufferPool:    &buffers{},
+		ErrorHandler:  e.upstreamFailed,
+		ErrorLog:      slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+	}
+}
+
+func siteOf(ctx context.Context) *site { return ctx.Value(siteContext{}).(*site) }
+
+func rewrite(r *httputil.ProxyRequest) {
+	if u := siteOf(r.In.Context()).upstream; u.err == nil { // else the router refuses
+		r.Out.URL.RawQuery = r.In.URL.RawQuery // as sent: nothing here reads it
+		r.SetURL(u.url)
+	}
+	r.Out.Host = r.In.Host
+	forward(r.Out.Header, r.In)
+}
+
+// forward replaces everything a client could say about itself by what this connection
+// shows. Nothing that came from outside is trusted, so nothing is appended to.
+func forward(h http.Header, in *http.Request) {
+	for name := range h {
+		if isForwarding(name) {
+			delete(h, name)
+		}
+	}
+	_, port, _ := splitHost(in.Host)
+	if port == "" {
+		port = "443"
+	}
+	client := clientIP(in.RemoteAddr)
+	h.Set("X-Forwarded-For", client.String())
+	h.Set("X-Forwarded-Host", in.Host)
+	h.Set("X-Forwarded-Proto", "https")
+	h.Set("X-Forwarded-Port", port)
+	h.Set("X-Real-Ip", client.String())
+	h.Set("Forwarded", forwarded(client, in.Host))
+}
+
+// isForwarding tells whether a header, spelled in any way that a lenient upstream
+// reads as the same name, says who the client is: X-Forwarded-*, X-Real-IP,
+// Forwarded (RFC 7239) and Client-Cert* (RFC 9440).
+func isForwarding(name string) bool {
+	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+	return name == "forwarded" || name == "x-real-ip" ||
+		strings.HasPrefix(name, "x-forwarded-") || strings.HasPrefix(name, "client-cert")
+}
+
+func clientIP(remote string) netip.Addr {
+	ap, _ := netip.ParseAddrPort(remote) // always one: a TCP peer
+	return ap.Addr().Unmap().WithZone("")
+}
+
+// forwarded is RFC 7239 section 4; IPv6 is bracketed and quoted (section 6).
+func forwarded(client netip.Addr, host string) string {
+	node := client.String()
+	if client.Is6() {
+		node = `"[` + node + `]"`
+	}
+	return `for=` + node + `;host="` + host + `";proto=https`
+}
+
+// upstreamFailed answers for an upstream that did not. The reason goes to the log;
+// the client learns no more than whose fault it is.
+func (e *Edge) upstreamFailed(w http.ResponseWriter, r *http.Request, err error) {
+	x := w.(*exchange)
+	switch {
+	case x.body != nil && x.body.stalled.Load():
+		w.Header().Set("Connection", "close")
+		refuse(w, http.StatusRequestTimeout, "The request body stopped arriving.")
+		return
+	case x.in.Context().Err() != nil:
+		w.WriteHeader(statusClientGone)
+		return
+	}
+	e.sampled.warn(e.log, "upstream failed", "domain", siteOf(r.Context()).id, "err", err)
+	if isTimeout(err) {
+		refuse(w, http.StatusGatewayTimeout, "The upstream did not answer in time.")
+		return
+	}
+	refuse(w, http.StatusBadGateway, "The upstream could not be reached.")
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return (ok && timeout.Timeout()) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// buffers lends the proxy its copy buffers.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+// Get is httputil.BufferPool's.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return p[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put is httputil.BufferPool's.
+func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferSize]byte)(p)) }

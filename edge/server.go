@@ -1,0 +1,148 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"html"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"lacre/keypair"
+)
+
+const (
+	maxHeaderBytes = 64 << 10
+	maxStreams     = 250              // HTTP/2 requests at once on one connection
+	pingAfter      = 30 * time.Second // of silence on an HTTP/2 connection
+	pingTimeout    = 15 * time.Second
+)
+
+type (
+	connContext struct{} // context key of the *conn a request came in on
+	siteContext struct{} // context key of the *site a request is proxied for
+)
+
+func (e *Edge) httpServer(handler http.HandlerFunc) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: e.cfg.Timeouts.Header,
+		IdleTimeout:       e.cfg.Timeouts.Idle,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams,
+			SendPingTimeout:      pingAfter,
+			PingTimeout:          pingTimeout,
+		},
+	}
+}
+
+// secureServer serves connections that are through their handshake.
+func (e *Edge) secureServer() *http.Server {
+	proxy := e.newProxy()
+	s := e.httpServer(func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, proxy) })
+	s.TLSConfig = &tls.Config{NextProtos: protocols} // makes Serve speak HTTP/2 too
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, connContext{}, underTLS(c))
+	}
+	s.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateHijacked {
+			e.upgrades.add(underTLS(c))
+		}
+	}
+	return s
+}
+
+func underTLS(c net.Conn) *conn { return c.(*tls.Conn).NetConn().(*conn) }
+
+func (e *Edge) plainServer() *http.Server { return e.httpServer(e.redirect) }
+
+// serve answers one request: the site as it is now decides, and it must be the site
+// that the handshake was for.
+func (e *Edge) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler) {
+	c := r.Context().Value(connContext{}).(*conn)
+	x := newExchange(w, r, e.cfg.Timeouts.Stall)
+	defer func() {
+		x.end()
+		e.metrics.request(x.status)
+	}()
+	host, _, ok := splitHost(r.Host)
+	s := e.index.resolve(host)
+	switch {
+	case !ok || s == nil || s.id != c.site.id:
+		refuse(x, http.StatusMisdirectedRequest, "This connection was not made for the requested host.")
+	case !s.accepts(c, r.TLS):
+		x.Header().Set("Connection", "close")
+		refuse(x, http.StatusMisdirectedRequest, "The policy of this host has changed: connect again.")
+	case r.Method == http.MethodConnect:
+		refuse(x, http.StatusMethodNotAllowed, "CONNECT is not supported.")
+	case s.upstream == nil:
+		builtInPage(x, s)
+	default:
+		proxy.ServeHTTP(x, x.request(context.WithValue(r.Context(), siteContext{}, s)))
+	}
+}
+
+// accepts tells whether a connection made earlier satisfies the policy as it is now:
+// a policy that became stricter, or other trust roots, end old connections.
+func (s *site) accepts(c *conn, state *tls.ConnectionState) bool {
+	return state.Version >= s.minTLS && (!s.verifyClient || s.trusts(c.roots))
+}
+
+func refuse(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // nobody is left to tell
+}
+
+func builtInPage(w http.ResponseWriter, s *site) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	name := html.EscapeString(s.host)
+	_, _ = io.WriteString(w, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>"+name+ // as above
+		"</title><h1>"+name+"</h1><p>This domain is served by Lacre and has no upstream yet.</p></html>\n")
+}
+
+// redirect answers plain HTTP: known hosts that want it go to HTTPS, nothing else is
+// served. 308 keeps method and body where 301 would not.
+func (e *Edge) redirect(w http.ResponseWriter, r *http.Request) {
+	host, _, ok := splitHost(r.Host)
+	s := e.index.resolve(host)
+	if !ok || s == nil || !s.redirect {
+		refuse(w, http.StatusNotFound, "There is nothing here over plain HTTP.")
+		return
+	}
+	canonical, err := keypair.CanonicalHost(host)
+	if err != nil {
+		refuse(w, http.StatusNotFound, "There is nothing here over plain HTTP.")
+		return
+	}
+	if p := e.cfg.HTTPSPort; p != 0 && p != 443 {
+		canonical = net.JoinHostPort(canonical, strconv.Itoa(p))
+	}
+	to := url.URL{Scheme: "https", Host: canonical, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
+	status := http.StatusPermanentRedirect
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		status = http.StatusMovedPermanently
+	}
+	http.Redirect(w, r, to.String(), status)
+}
+
+// splitHost splits the Host of a request. It is not ok when the port is no port; an
+// IPv6 literal is one such case.
+func splitHost(hostport string) (host, port string, ok bool) {
+	host, port, found := strings.Cut(hostport, ":")
+	if !found {
+		return host, "", true
+	}
+	_, err := strconv.ParseUint(port, 10, 16)
+	return host, port, err == nil
+}

@@ -1,0 +1,107 @@
+package edge
+
+import (
+	"cmp"
+	"crypto/tls"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"lacre"
+	"lacre/keypair"
+)
+
+// site is a domain as the edge serves it. It is immutable: a domain that changes
+// becomes another site with the same id.
+type site struct {
+	id, project, instance string
+	host                  string // canonical, may start with "*."
+	created               time.Time
+	revision              int64
+
+	minTLS       uint16
+	verifyClient bool
+	redirect     bool
+	upstream     *upstream // nil shows the built-in page
+	slots        []*served // ECC before RSA
+}
+
+// upstream is where a site's requests go.
+type upstream struct {
+	url *url.URL // http or https
+	h2c bool     // HTTP/2 without TLS
+	err error    // why the domain's upstream cannot be used; the rest is unset
+}
+
+// newSite reads d; acquire returns the certificate of a binding.
+func newSite(d *lacre.Domain, acquire func(certificateKey) *served) *site {
+	s := &site{
+		id: d.ID, project: d.ProjectID, instance: d.InstanceID, host: d.Host,
+		created: d.Created, revision: d.Revision,
+		minTLS: tlsVersion(d.MinTLS), verifyClient: d.VerifyClient, redirect: d.RedirectHTTPS,
+		upstream: parseUpstream(d.Upstream),
+	}
+	for _, b := range byPreference(d.Bindings) {
+		s.slots = append(s.slots, acquire(certificateKey{d.ProjectID, b.CertificateID}))
+	}
+	return s
+}
+
+// byPreference orders the bindings that TLS can use; SM2 needs TLCP.
+func byPreference(bindings []lacre.Binding) []lacre.Binding {
+	usable := slices.DeleteFunc(slices.Clone(bindings), func(b lacre.Binding) bool {
+		return b.Algorithm == keypair.SM2
+	})
+	slices.SortStableFunc(usable, func(a, b lacre.Binding) int {
+		return cmp.Compare(a.Algorithm, b.Algorithm) // "ECC" < "RSA"
+	})
+	return usable
+}
+
+// tlsVersion reads a domain's MinTLS. Anything but TLS 1.3 is left to the edge's own
+// floor, "TLSv1.1" included: it is stored for the API and not spoken.
+func tlsVersion(name string) uint16 {
+	if name == "TLSv1.3" {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
+func parseUpstream(text string) *upstream {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return &upstream{err: fmt.Errorf("upstream: %w", err)}
+	case u.Host == "" || u.User != nil:
+		return &upstream{err: fmt.Errorf("upstream %q: want scheme://host[:port][/path]", u.Redacted())}
+	}
+	switch u.Scheme {
+	case "http", "https":
+		return &upstream{url: u}
+	case "h2c":
+		u.Scheme = "http"
+		return &upstream{url: u, h2c: true}
+	}
+	return &upstream{err: fmt.Errorf("upstream scheme %q: want http, https or h2c", u.Scheme)}
+}
+
+// before tells whether s has the older claim to a host that both name.
+func (s *site) before(other *site) bool {
+	if c := s.created.Compare(other.created); c != 0 {
+		return c < 0
+	}
+	return s.id < other.id
+}
+
+// trusts tells whether client certificates verified against roots satisfy the site
+// as it is now.
+func (s *site) trusts(roots *bundle) bool {
+	return roots != nil && slices.ContainsFunc(s.slots, func(c *served) bool {
+		v := c.current.Load()
+		return v != nil && v.roots == roots
+	})
+}

@@ -1,0 +1,94 @@
+package edge
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+const (
+	idlePerUpstream = 64
+	idleInAll       = 4096
+	idleUpstream    = 90 * time.Second
+)
+
+// router sends a request over the transport its upstream needs. gRPC has transports
+// of its own, without a limit on the time to the first header: a stream may begin
+// with silence.
+type router struct {
+	web, webGRPC http.RoundTripper // http and https
+	h2c, h2cGRPC http.RoundTripper // HTTP/2 without TLS
+}
+
+func (e *Edge) newRouter() *router {
+	cleartext := new(http.Protocols)
+	cleartext.SetUnencryptedHTTP2(true)
+	patience := e.cfg.Timeouts.Response
+	return &router{
+		web: e.newTransport(nil, patience), webGRPC: e.newTransport(nil, 0),
+		h2c: e.newTransport(cleartext, patience), h2cGRPC: e.newTransport(cleartext, 0),
+	}
+}
+
+// RoundTrip is http.RoundTripper's.
+func (t *router) RoundTrip(r *http.Request) (*http.Response, error) {
+	u, grpc := siteOf(r.Context()).upstream, isGRPC(r)
+	switch {
+	case u.err != nil:
+		return nil, u.err
+	case u.h2c && grpc:
+		return t.h2cGRPC.RoundTrip(r)
+	case u.h2c:
+		return t.h2c.RoundTrip(r)
+	case grpc:
+		return t.webGRPC.RoundTrip(r)
+	}
+	return t.web.RoundTrip(r)
+}
+
+func (e *Edge) newTransport(protocols *http.Protocols, patience time.Duration) *http.Transport {
+	limits := e.cfg.Timeouts
+	dialer := &net.Dialer{Timeout: limits.Dial, Control: e.refuseAddress}
+	return &http.Transport{
+		Protocols:              protocols,
+		ForceAttemptHTTP2:      true,
+		DialContext:            dialer.DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: e.cfg.UpstreamRoots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    limits.Dial,
+		ResponseHeaderTimeout:  patience,
+		ExpectContinueTimeout:  time.Second,
+		MaxIdleConns:           idleInAll,
+		MaxIdleConnsPerHost:    idlePerUpstream,
+		IdleConnTimeout:        idleUpstream,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		DisableCompression:     true, // what the client asked for is passed on as it is
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+}
+
+// metadata are addresses at which clouds hand out credentials outside the link-local
+// ranges: AWS over IPv6, Alibaba Cloud.
+var metadata = [...]netip.Addr{
+	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"),
+}
+
+// refuseAddress is the dialer's last look at where a tenant's upstream really leads,
+// after name resolution, so that a name cannot hide an address.
+func (e *Edge) refuseAddress(_, address string, _ syscall.RawConn) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("upstream address %q: %w", address, err)
+	}
+	addr := ap.Addr().Unmap().WithZone("")
+	switch {
+	case addr.IsLinkLocalUnicast(), addr.IsMulticast(), addr.IsUnspecified(),
+		addr == metadata[0], addr == metadata[1],
+		addr.IsLoopback() && !e.cfg.AllowLoopback:
+		return fmt.Errorf("upstream address %s is not allowed", addr)
+	}
+	return nil
+}
