@@ -1,0 +1,61 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lacre"
+)
+
+type metrics struct {
+	requests      *prometheus.CounterVec
+	seconds       *prometheus.HistogramVec
+	modifications *prometheus.CounterVec
+	modifying     prometheus.Histogram
+}
+
+// newMetrics registers the API's metrics. Labels take their values from the code, never
+// from a request: route is a pattern, or "unmatched".
+func newMetrics(to prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lacre_api_requests_total", Help: "Requests answered.",
+		}, []string{"route", "method", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "lacre_api_request_seconds", Help: "Time from the request's header to the end of its answer.",
+			Buckets: prometheus.DefBuckets,
+		}, []string{"route"}),
+		modifications: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lacre_certificate_modifications_total", Help: "Certificate modifications by result: ok, or why not.",
+		}, []string{"result"}),
+		modifying: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "lacre_certificate_modification_seconds",
+			Help:    "Time a successful modification took, until it was durable and this node's edge served it.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
+	}
+	to.MustRegister(m.requests, m.seconds, m.modifications, m.modifying)
+	return m
+}
+
+func (m *metrics) request(route, method string, status int, took time.Duration) {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete:
+	default:
+		method = "other"
+	}
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+func (m *metrics) modification(err error, took time.Duration) {
+	if err != nil {
+		m.modifications.WithLabelValues(string(lacre.CodeOf(err))).Inc()
+		return
+	}
+	m.modifications.WithLabelValues("ok").Inc()
+	m.modifying.Observe(took.Seconds())
+}
