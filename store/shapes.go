@@ -21,7 +21,8 @@ type projectShape struct {
 
 type instanceShape struct {
 	Name    string    `cbor:"1,keyasint"`
-	Created time.Time `cbor:"2,keyasint"`
+	Closing bool      `cbor:"2,keyasint"`
+	Created time.Time `cbor:"3,keyasint"`
 }
 
 type groupShape struct {
@@ -62,10 +63,11 @@ type certificateShape struct {
 	Facts        factsShape  `cbor:"4,keyasint"`
 	HasTrustRoot bool        `cbor:"5,keyasint"`
 	Version      int         `cbor:"6,keyasint"`
-	Generation   int64       `cbor:"7,keyasint"`
-	Bound        int         `cbor:"8,keyasint"`
-	Created      time.Time   `cbor:"9,keyasint"`
-	Updated      time.Time   `cbor:"10,keyasint"`
+	Oldest       int         `cbor:"7,keyasint"`
+	Generation   int64       `cbor:"8,keyasint"`
+	Bound        int         `cbor:"9,keyasint"`
+	Created      time.Time   `cbor:"10,keyasint"`
+	Updated      time.Time   `cbor:"11,keyasint"`
 }
 
 type versionShape struct {
@@ -133,14 +135,14 @@ func pack(r lacre.Record) any {
 	case *lacre.Project:
 		return projectShape{r.Name, r.AccountID, r.AccountName, r.Created}
 	case *lacre.Instance:
-		return instanceShape{r.Name, r.Created}
+		return instanceShape{r.Name, r.Closing, r.Created}
 	case *lacre.Group:
 		return groupShape{r.InstanceID, r.Name, r.Remark, r.SubdomainAccess, r.DomainIDs, r.Created, r.Updated}
 	case *lacre.Domain:
 		return packDomain(r)
 	case *lacre.Certificate:
 		return certificateShape{r.Name, r.Scope, r.InstanceID, factsShape(r.Facts), r.HasTrustRoot,
-			r.Version, r.Generation, r.Bound, r.Created, r.Updated}
+			r.Version, r.Oldest, r.Generation, r.Bound, r.Created, r.Updated}
 	case *lacre.Version:
 		return versionShape{factsShape(r.Facts), r.Chain, r.SealedKey, r.TrustRoots, r.Created}
 	case *lacre.User:

@@ -25,7 +25,7 @@ func unpack(r lacre.Record, payload []byte, revision int64) error {
 		})
 	case *lacre.Instance:
 		return read(payload, func(p instanceShape) {
-			r.Name, r.Created, r.Revision = p.Name, p.Created, revision
+			r.Name, r.Closing, r.Created, r.Revision = p.Name, p.Closing, p.Created, revision
 		})
 	case *lacre.Group:
 		return read(payload, func(p groupShape) {
@@ -66,7 +66,7 @@ func unpackDomain(d *lacre.Domain, p domainShape, revision int64) {
 func unpackCertificate(c *lacre.Certificate, p certificateShape, revision int64) {
 	c.Name, c.Scope, c.InstanceID = p.Name, p.Scope, p.InstanceID
 	c.Facts, c.HasTrustRoot = keypair.Facts(p.Facts), p.HasTrustRoot
-	c.Version, c.Generation, c.Bound = p.Version, p.Generation, p.Bound
+	c.Version, c.Oldest, c.Generation, c.Bound = p.Version, p.Oldest, p.Generation, p.Bound
 	c.Created, c.Updated, c.Revision = p.Created, p.Updated, revision
 }
 
