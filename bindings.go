@@ -10,8 +10,9 @@ import (
 	"lacre/keypair"
 )
 
-// maxRefs bounds a batch, so that it fits one transaction of the store.
-const maxRefs = 200
+// maxRefs bounds a batch, so that it fits one transaction of an etcd with its usual
+// limit of 128 operations.
+const maxRefs = 50
 
 // AttachDomains binds a certificate to domains by name, all of them or none (API: POST
 // …/certificates/{certificate_id}/domains/attach). A domain that has the certificate

@@ -1,0 +1,57 @@
+# make demo   see Lacre work            make test   everything CI runs
+# make lint   vet, staticcheck, vulns   make bench  figures against nginx, HAProxy, Caddy
+
+GO          ?= go
+BIN         := bin/lacre
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+FUZZTIME    ?= 60s
+
+export CGO_ENABLED ?= 0
+
+.PHONY: all build demo test race sdk lint vuln fuzz nightly bench clean
+
+all: build
+
+build: ## the one binary
+	$(GO) build -trimpath -o $(BIN) ./cmd/lacre
+
+demo: build ## create, serve, modify and serve again, then stay up (ONCE=--once exits)
+	$(BIN) demo $(ONCE)
+
+test: lint race ## everything
+
+# The race detector needs cgo and a C compiler; the product does not.
+race:
+	CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	@$(MAKE) --no-print-directory vuln
+
+# Known vulnerabilities fail the build. Without a way to the vulnerability database that
+# cannot be known: it is said, and not taken for a pass.
+vuln:
+	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1); code=$$?; \
+	case "$$code:$$out" in \
+	0:*) echo "govulncheck: no known vulnerabilities" ;; \
+	*vuln.go.dev*) echo "govulncheck: NOT CHECKED, the vulnerability database cannot be reached from here" ;; \
+	*) echo "$$out"; exit $$code ;; \
+	esac
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; done
+
+nightly: fuzz ## the long runs: 200 kills, more rotations
+	LACRE_NIGHTLY=1 CGO_ENABLED=1 $(GO) test -race -timeout 60m -run 'Crash|Rotation' ./cmd/lacre ./store ./edge
+
+bench: build
+	$(GO) run ./bench
+
+clean:
+	rm -rf bin

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// Credentials is DIR/credentials.json: what the first start made up.
+type Credentials struct {
+	ProjectID  string `json:"project_id"`
+	InstanceID string `json:"instance_id"`
+	DomainName string `json:"domain_name"`
+	UserName   string `json:"user_name"`
+	Password   string `json:"password"`
+}
+
+// Endpoints is DIR/endpoints.json: where a running node answers.
+type Endpoints struct {
+	APIURL       string `json:"api_url"`
+	ConsoleURL   string `json:"console_url"`
+	EdgeAddr     string `json:"edge_addr"`
+	EdgeHTTPAddr string `json:"edge_http_addr"`
+	MetricsURL   string `json:"metrics_url"`
+}
+
+// target says which API the command talks to and as whom.
+type target struct {
+	DataDir  string
+	APIURL   string
+	APICA    string
+	Project  string
+	Account  string
+	User     string
+	Password string // from the environment or credentials.json only, never a flag
+	Token    string
+}
+
+func (t *target) flags(f *pflag.FlagSet) {
+	f.StringVar(&t.DataDir, "data-dir", "", "take address and credentials from this data directory of a local lacre")
+	f.StringVar(&t.APIURL, "api-url", "", "address of the API, such as https://lacre.internal:8080")
+	f.StringVar(&t.APICA, "api-ca", "", "file with the CA certificates of the API's own certificate")
+	f.StringVar(&t.Project, "project-id", "", "project id")
+	f.StringVar(&t.Account, "domain-name", "", "account (IAM domain) of the user")
+	f.StringVar(&t.User, "user", "", "user name; the password comes from LACRE_PASSWORD, or a token from LACRE_TOKEN")
+}
+
+// complete adds what flags and variables left open from the data directory.
+func (t *target) complete(env map[string]string) error {
+	t.Password, t.Token = env["LACRE_PASSWORD"], env["LACRE_TOKEN"]
+	if t.DataDir != "" {
+		if err := t.fromDataDir(); err != nil {
+			return err
+		}
+	}
+	if t.APIURL == "" || t.Project == "" || t.Token == "" && (t.User == "" || t.Password == "") {
+		return hinted{usagef("no API address, project or credentials"),
+			"give --data-dir, or LACRE_API_URL, LACRE_PROJECT_ID, LACRE_DOMAIN_NAME, LACRE_USER and LACRE_PASSWORD (or LACRE_TOKEN)"}
+	}
+	return nil
+}
+
+func (t *target) fromDataDir() error {
+	var c Credentials
+	var e Endpoints
+	if err := readJSON(filepath.Join(t.DataDir, "credentials.json"), &c); err != nil {
+		return err
+	}
+	if err := readJSON(filepath.Join(t.DataDir, "endpoints.json"), &e); err != nil {
+		return err
+	}
+	for _, set := range []struct {
+		to   *string
+		from string
+	}{{&t.APIURL, e.APIURL}, {&t.Project, c.ProjectID}, {&t.Account, c.DomainName}, {&t.User, c.UserName}, {&t.Password, c.Password}} {
+		if *set.to == "" {
+			*set.to = set.from
+		}
+	}
+	return nil
+}
+
+func readJSON(path string, into any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return hinted{fmt.Errorf("reading %s: %w", path, err), "is that the data directory of a lacre that has been started?"}
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	return nil
+}
+
+// client calls the certificate API with a token.
+type client struct {
+	http  *http.Client
+	base  string // API URL without the project path
+	root  string // base + /v2/{project}/apic
+	token string
+	talk  io.Writer // where the API's warnings go
+}
+
+// connect logs in unless a token was given.
+func connect(ctx context.Context, t target, talk io.Writer) (*client, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if t.APICA != "" {
+		pool, err := readPool(x509.NewCertPool(), t.APICA)
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	}
+	base := strings.TrimRight(t.APIURL, "/")
+	c := &client{http: &http.Client{Transport: transport, Timeout: time.Minute}, base: base,
+		root: base + "/v2/" + url.PathEscape(t.Project) + "/apic", token: t.Token, talk: talk}
+	if c.token != "" {
+		return c, nil
+	}
+	return c, c.login(ctx, t)
+}
+
+// login asks for a token scoped to the project (IAM: POST /v3/auth/tokens).
+func (c *client) login(ctx context.Context, t target) error {
+	user := map[string]any{"name": t.User, "password": t.Password, "domain": map[string]any{"name": t.Account}}
+	body := map[string]any{"auth": map[string]any{
+		"identity": map[string]any{"methods": []string{"password"}, "password": map[string]any{"user": user}},
+		"scope":    map[string]any{"project": map[string]any{"id": t.Project}},
+	}}
+	header, err := c.do(ctx, http.MethodPost, c.base+"/v3/auth/tokens", body, nil)
+	if err != nil {
+		return fmt.Errorf("logging in as %s: %w", t.User, err)
+	}
+	if c.token = header.Get("X-Subject-Token"); c.token == "" {
+		return errors.New("logging in: the answer has no X-Subject-Token; is this a lacre API?")
+	}
+	return nil
+}
+
+// call sends body to a path below the project and reads the answer into out.
+func (c *client) call(ctx context.Context, method, path string, body, out any) error {
+	header, err := c.do(ctx, method, c.root+path, body, out)
+	if err != nil {
+		return err
+	}
+	for _, w := range header.Values("X-Lacre-Warning") {
+		fmt.Fprintf(c.talk, "warning: %s\n", w)
+	}
+	return nil
+}
+
+func (c *client) do(ctx context.Context, method, url string, body, out any) (http.Header, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the request: %w", err)
+	}
+	if body == nil {
+		text = nil
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		req.Header.Set("X-Auth-Token", c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, hinted{err, "is lacre running there?"}
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	if resp.StatusCode >= 300 {
+		return nil, refusal(resp, answer)
+	}
+	if out == nil || len(answer) == 0 {
+		return resp.Header, nil
+	}
+	return resp.Header, json.Unmarshal(answer, out)
+}
+
+// refusal shows the API's own words, or IAM's.
+func refusal(resp *http.Response, answer []byte) error {
+	var e struct {
+		Code  string `json:"error_code"`
+		Msg   string `json:"error_msg"`
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(answer, &e) == nil && e.Code+e.Error.Message != "" {
+		return fmt.Errorf("%s %s%s (HTTP %d, request %s)", e.Code, e.Msg, e.Error.Message, resp.StatusCode, resp.Header.Get("X-Request-Id"))
+	}
+	return fmt.Errorf("HTTP %s", resp.Status)
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is everything `lacre serve` can be told. Each field is a flag, a key of the
+// config file and a LACRE_… variable of the same name; flags win over variables,
+// variables over the file. Zero values of what is not mentioned choose the default.
+type Config struct {
+	DataDir   string
+	API       string
+	Edge      string
+	EdgeHTTP  string
+	Instance  string
+	Roles     []string
+	MasterKey string
+
+	EtcdEndpoints    []string
+	EtcdCA           string
+	EtcdCert         string
+	EtcdKey          string
+	EtcdUser         string
+	EtcdPasswordFile string
+
+	APICert     string
+	APIKey      string
+	APIInsecure bool
+
+	TLSMinVersion   string
+	UpstreamCA      string
+	UpstreamLocal   bool
+	History         int
+	DomainsPerGroup int
+	RefuseAfter2038 bool
+	AuditDays       int
+	DrainTime       time.Duration
+	LogLevel        string
+	LogFormat       string
+}
+
+// flags declares every setting with its default and what it is for.
+func (c *Config) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.DataDir, "data-dir", "", "directory of the store, the master key and the credentials (mandatory)")
+	f.StringVar(&c.API, "api", "127.0.0.1:8080", "address of the certificate API, health and metrics")
+	f.StringVar(&c.Edge, "edge", ":8443", "address of the TLS edge")
+	f.StringVar(&c.EdgeHTTP, "edge-http", ":8081", "address of the plain HTTP listener, which redirects to HTTPS")
+	f.StringVar(&c.Instance, "instance", "", "serve the domains of this instance id only (default: all)")
+	f.StringSliceVar(&c.Roles, "roles", []string{"api", "edge"}, "what this node does: api, edge")
+	f.StringVar(&c.MasterKey, "master-key", "", "where the master key is: file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME (default file:DATA-DIR/master.key)")
+	f.StringSliceVar(&c.EtcdEndpoints, "etcd-endpoints", nil, "external etcd cluster instead of the embedded one")
+	f.StringVar(&c.EtcdCA, "etcd-ca", "", "file with the CA certificates of the external etcd")
+	f.StringVar(&c.EtcdCert, "etcd-cert", "", "file with the client certificate for the external etcd")
+	f.StringVar(&c.EtcdKey, "etcd-key", "", "file with the client key for the external etcd")
+	f.StringVar(&c.EtcdUser, "etcd-user", "", "user of the external etcd")
+	f.StringVar(&c.EtcdPasswordFile, "etcd-password-file", "", "file with that user's password")
+	f.StringVar(&c.APICert, "api-cert", "", "file with the API's own certificate chain; turns TLS on")
+	f.StringVar(&c.APIKey, "api-key", "", "file with the API's own private key")
+	f.BoolVar(&c.APIInsecure, "api-insecure", false, "allow the API beyond loopback without TLS")
+	f.StringVar(&c.TLSMinVersion, "tls-min-version", "1.2", "lowest TLS version of the edge, whatever a domain allows: 1.2 or 1.3")
+	f.StringVar(&c.UpstreamCA, "upstream-ca", "", "file with CA certificates to trust for https upstreams, besides the system's")
+	f.BoolVar(&c.UpstreamLocal, "upstream-loopback", true, "let domains name upstreams on this machine's loopback; switch off where tenants do not trust each other")
+	f.IntVar(&c.History, "history", 10, "versions kept of each certificate")
+	f.IntVar(&c.DomainsPerGroup, "domains-per-group", 5, "most domains in one API group")
+	f.BoolVar(&c.RefuseAfter2038, "refuse-after-2038", false, "refuse certificates that end after 2038-01-19T03:14:07Z, as the cloud does")
+	f.IntVar(&c.AuditDays, "audit-days", 400, "days the audit rows are kept")
+	f.DurationVar(&c.DrainTime, "drain-time", 20*time.Second, "how long open connections may finish at shutdown")
+	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+// fill completes the flags from the environment and the config file.
+func fill(f *pflag.FlagSet, env map[string]string) error {
+	f.VisitAll(func(flag *pflag.Flag) { fromEnvironment(f, flag, env) })
+	path, err := f.GetString("config")
+	if err != nil || path == "" {
+		return err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the config file: %w", err)
+	}
+	keys := map[string]any{}
+	if err := yaml.Unmarshal(text, &keys); err != nil {
+		return usagef("config file %s: %v", path, err)
+	}
+	for key, value := range keys {
+		if err := fromFile(f, key, value); err != nil {
+			return usagef("config file %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// variable is the environment variable of a flag: data-dir is LACRE_DATA_DIR.
+func variable(flag string) string {
+	return "LACRE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// fromEnvironment sets one flag unless it was given. A bad value is kept for validation
+// to complain about, with the variable's name.
+func fromEnvironment(f *pflag.FlagSet, flag *pflag.Flag, env map[string]string) {
+	if value, ok := env[variable(flag.Name)]; ok && !flag.Changed && flag.Name != "help" {
+		if err := f.Set(flag.Name, value); err != nil {
+			f.SetAnnotation(flag.Name, "bad", []string{variable(flag.Name), value})
+		}
+	}
+}
+
+func fromFile(f *pflag.FlagSet, key string, value any) error {
+	flag := f.Lookup(key)
+	if flag == nil || key == "help" || key == "config" {
+		return fmt.Errorf("unknown key %q", key)
+	}
+	if flag.Changed {
+		return nil
+	}
+	if err := f.Set(key, plain(value)); err != nil {
+		return fmt.Errorf("key %q: %w", key, err)
+	}
+	return nil
+}
+
+// plain writes a YAML value as a flag would be given.
+func plain(value any) string {
+	list, ok := value.([]any)
+	if !ok {
+		return fmt.Sprint(value)
+	}
+	parts := make([]string, len(list))
+	for i, v := range list {
+		parts[i] = fmt.Sprint(v)
+	}
+	return strings.Join(parts, ",")
+}
+
+// check refuses settings that contradict each other, before anything is touched.
+func (c *Config) check(f *pflag.FlagSet) error {
+	var bad error
+	f.VisitAll(func(flag *pflag.Flag) {
+		if why := flag.Annotations["bad"]; why != nil && bad == nil {
+			bad = usagef("%s: bad value %q", why[0], why[1])
+		}
+	})
+	switch {
+	case bad != nil:
+		return bad
+	case c.DataDir == "":
+		return hinted{usagef("--data-dir is mandatory"), "try 'lacre serve --data-dir ./lacre-data'"}
+	case c.TLSMinVersion != "1.2" && c.TLSMinVersion != "1.3":
+		return usagef("--tls-min-version: expected 1.2 or 1.3")
+	case c.History < 1 || c.DomainsPerGroup < 1 || c.AuditDays < 1:
+		return usagef("--history, --domains-per-group and --audit-days: expected at least 1")
+	case (c.APICert == "") != (c.APIKey == ""):
+		return usagef("--api-cert and --api-key go together")
+	case c.LogFormat != "text" && c.LogFormat != "json":
+		return usagef("--log-format: expected text or json")
+	}
+	return errors.Join(c.checkRoles(), c.checkExposure())
+}
+
+func (c *Config) checkRoles() error {
+	for _, role := range c.Roles {
+		if role != "api" && role != "edge" {
+			return usagef("--roles: unknown role %q, expected api or edge", role)
+		}
+	}
+	return nil
+}
+
+func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }
+
+// checkExposure keeps tokens and private keys off the network in clear.
+func (c *Config) checkExposure() error {
+	host, _, err := net.SplitHostPort(c.API)
+	if err != nil {
+		return usagef("--api: %v", err)
+	}
+	ip := net.ParseIP(host)
+	if c.APICert != "" || c.APIInsecure || host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return hinted{
+		usagef("--api %s: refusing to take tokens and private keys beyond this machine without TLS", c.API),
+		"give --api-cert and --api-key, or say --api-insecure when something in front of it speaks TLS",
+	}
+}
+
+// masterKey is where the master key is.
+func (c *Config) masterKey() string {
+	if c.MasterKey != "" {
+		return c.MasterKey
+	}
+	return "file:" + filepath.Join(c.DataDir, "master.key")
+}
+
+// readOptional reads a file that need not be there.
+func readOptional(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
