@@ -66,7 +66,7 @@ func (e *Edge) Follow(ctx context.Context) error {
 // load reconciles until it succeeds and then declares its revision applied.
 func (e *Edge) load(ctx context.Context) error {
 	for pause := e.pause(); ; {
-		revision, err := e.holdings.reconcile(ctx)
+		revision, err := e.holdings.reconcile(ctx, true)
 		if err == nil {
 			e.progress.loaded(revision, e.cfg.Now())
 			e.log.Info("loaded", "revision", revision, "sites", e.index.len())
@@ -106,7 +106,7 @@ func (e *Edge) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if _, err := e.holdings.reconcile(ctx); err != nil && ctx.Err() == nil {
+		if _, err := e.holdings.reconcile(ctx, false); err != nil && ctx.Err() == nil {
 			e.log.Warn("comparing with the store failed", "err", err)
 		}
 	}
@@ -169,6 +169,7 @@ func (p *progress) loaded(revision int64, now time.Time) {
 		p.state.Ready = true
 		close(p.ready)
 	}
+	p.state.Revision = 0 // a restored store may have gone back
 	p.move(revision, now)
 }
 

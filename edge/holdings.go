@@ -2,8 +2,6 @@ package edge
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 
 	"lacre"
@@ -50,7 +48,7 @@ func (h *holdings) apply(ctx context.Context, change lacre.Change) error {
 		case *lacre.Version:
 			err = h.rotate(ctx, r)
 		case *lacre.Domain:
-			err = h.putDomain(ctx, r)
+			err = h.putDomain(ctx, r, false)
 		}
 		if err != nil {
 			return err
@@ -64,8 +62,9 @@ func (h *holdings) apply(ctx context.Context, change lacre.Change) error {
 	return nil
 }
 
-// putDomain serves d from now on, unless something newer is known of it.
-func (h *holdings) putDomain(ctx context.Context, d *lacre.Domain) error {
+// putDomain serves d from now on, unless something newer is known of it and d is not
+// the last word.
+func (h *holdings) putDomain(ctx context.Context, d *lacre.Domain, last bool) error {
 	if h.edge.cfg.Instance != "" && d.InstanceID != h.edge.cfg.Instance {
 		return nil
 	}
@@ -78,22 +77,23 @@ func (h *holdings) putDomain(ctx context.Context, d *lacre.Domain) error {
 		if c.current.Load() != nil {
 			continue
 		}
-		if err := h.fetch(ctx, c); err != nil {
+		if err := h.fetch(ctx, c, newer); err != nil {
 			h.mu.Lock()
 			h.release(next)
 			h.mu.Unlock()
 			return err
 		}
 	}
-	h.install(next)
+	h.install(next, last)
 	return nil
 }
 
-func (h *holdings) install(next *site) {
+func (h *holdings) install(next *site, last bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	old := h.sites[next.id]
-	if _, gone := h.removed[next.id]; gone || (old != nil && old.revision >= next.revision) {
+	known := old != nil && old.revision >= next.revision
+	if _, gone := h.removed[next.id]; gone || (known && !last) {
 		h.release(next)
 		return
 	}
@@ -126,122 +126,23 @@ func (h *holdings) removeDomain(id string) {
 	}
 }
 
-// acquire needs mu.
-func (h *holdings) acquire(key certificateKey) *served {
-	c := h.certificates[key]
-	if c == nil {
-		c = &served{key: key}
-		h.certificates[key] = c
-	}
-	c.refs++
-	return c
-}
-
-// release gives back what acquire gave to s. It needs mu.
-func (h *holdings) release(s *site) {
-	for _, c := range s.slots {
-		if c.refs--; c.refs > 0 {
-			continue
-		}
-		delete(h.certificates, c.key)
-		delete(h.damaged, "certificate/"+c.key.id)
-		h.edge.keys.drop(c.current.Load())
-	}
-}
-
-// fetch reads the newest readable version of c. A certificate that cannot be read is
-// marked damaged and is no error: it concerns nobody else.
-func (h *holdings) fetch(ctx context.Context, c *served) error {
-	v, damaged, err := h.edge.cfg.Feed.LatestVersion(ctx, c.key.project, c.key.id)
-	for _, bad := range damaged {
-		h.mark("certificate/"+c.key.id, bad)
-	}
-	switch {
-	case isDamage(err):
-		h.mark("certificate/"+c.key.id, err)
-		return nil
-	case err != nil:
-		return fmt.Errorf("reading certificate %s: %w", c.key.id, err)
-	case len(damaged) > 0:
-		return h.offer(ctx, c, v, keepDamage)
-	}
-	return h.offer(ctx, c, v, clearDamage)
-}
-
-func isDamage(err error) bool {
-	_, unreadable := errors.AsType[*lacre.UnreadableError](err)
-	return unreadable || errors.Is(err, lacre.ErrNotStored)
-}
-
-// rotate serves v from now on if its certificate is held.
-func (h *holdings) rotate(ctx context.Context, v *lacre.Version) error {
-	h.mu.Lock()
-	c := h.certificates[certificateKey{v.ProjectID, v.CertificateID}]
-	h.mu.Unlock()
-	if c == nil {
-		return nil
-	}
-	return h.offer(ctx, c, v, clearDamage)
-}
-
-const (
-	clearDamage = true  // what is offered is the newest version there is
-	keepDamage  = false // a newer one exists and is damaged
-)
-
-// offer makes v the current version of c unless c has it or a newer one. When v
-// supersedes another, its key is opened first: one that does not open, or does not
-// belong to its leaf, never takes the place of one that works.
-func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, clears bool) error {
-	if len(v.Chain) == 0 {
-		h.mark("certificate/"+c.key.id, errors.New("the version has no leaf"))
-		return nil
-	}
-	old := c.current.Load()
-	if old != nil && old.number >= v.Number {
-		h.undamaged(c, clears)
-		return nil
-	}
-	next := newVersion(c, v, &h.bundles)
-	if old != nil {
-		if _, err := h.edge.keys.openCold(ctx, next); err != nil {
-			h.mark("certificate/"+c.key.id, err)
-			return ctx.Err()
-		}
-	}
-	h.undamaged(c, clears)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	old = c.current.Load()
-	if c.refs == 0 || (old != nil && old.number >= next.number) {
-		h.edge.keys.drop(next)
-		return nil
-	}
-	c.current.Store(next)
-	h.edge.keys.drop(old)
-	return nil
-}
-
-func (h *holdings) undamaged(c *served, really bool) {
-	if !really {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.damaged, "certificate/"+c.key.id)
-}
-
+// markUnreadable marks what is damaged and of any concern here.
 func (h *holdings) markUnreadable(bad *lacre.UnreadableError) {
+	var of certificateKey
 	switch r := bad.Record.(type) {
 	case *lacre.Domain:
 		h.mark("domain/"+r.ID, bad)
+		return
 	case *lacre.Version:
-		h.mu.Lock()
-		held := h.certificates[certificateKey{r.ProjectID, r.CertificateID}] != nil
-		h.mu.Unlock()
-		if held {
-			h.mark("certificate/"+r.CertificateID, bad)
-		}
+		of = certificateKey{r.ProjectID, r.CertificateID}
+	case *lacre.Certificate:
+		of = certificateKey{r.ProjectID, r.ID}
+	}
+	h.mu.Lock()
+	held := h.certificates[of] != nil
+	h.mu.Unlock()
+	if held {
+		h.mark("certificate/"+of.id, bad)
 	}
 }
 

@@ -14,8 +14,9 @@ const loaders = 8
 
 // reconcile makes the edge hold what the Feed has and returns the revision it is
 // complete up to. It is the first load, the way back after a compaction and, running
-// beside the watch, the periodic repair.
-func (h *holdings) reconcile(ctx context.Context) (int64, error) {
+// beside the watch, the periodic repair. It is the last word when no watch runs: then
+// what the Feed has holds even if it is older than what is known.
+func (h *holdings) reconcile(ctx context.Context, last bool) (int64, error) {
 	h.comparing.Lock()
 	defer h.comparing.Unlock()
 	h.remember()
@@ -26,7 +27,7 @@ func (h *holdings) reconcile(ctx context.Context) (int64, error) {
 	group.SetLimit(loaders)
 	revision, unreadable, err := h.edge.cfg.Feed.AllDomains(loading, func(d *lacre.Domain) error {
 		present[d.ID] = struct{}{}
-		group.Go(func() error { return h.compareDomain(loading, d) })
+		group.Go(func() error { return h.compareDomain(loading, d, last) })
 		return nil
 	})
 	if failed := group.Wait(); failed != nil {
@@ -41,36 +42,53 @@ func (h *holdings) reconcile(ctx context.Context) (int64, error) {
 			present[d.ID] = struct{}{} // the last good value stays
 		}
 	}
-	for _, id := range h.absent(present, revision) {
+	for _, id := range h.absent(present, revision, last) {
 		h.removeDomain(id)
 	}
 	return revision, nil
 }
 
 // compareDomain serves d and the newest versions of its certificates.
-func (h *holdings) compareDomain(ctx context.Context, d *lacre.Domain) error {
-	h.mu.Lock()
-	held := h.sites[d.ID]
-	h.mu.Unlock()
-	if held == nil || held.revision < d.Revision {
-		return h.putDomain(ctx, d)
+func (h *holdings) compareDomain(ctx context.Context, d *lacre.Domain, last bool) error {
+	known := h.site(d.ID)
+	if known == nil {
+		return h.putDomain(ctx, d, last) // and its certificates are read for it
+	}
+	if last || known.revision < d.Revision {
+		if err := h.putDomain(ctx, d, last); err != nil {
+			return err
+		}
+	}
+	rule := newer
+	if last {
+		rule = different
+	}
+	held := h.site(d.ID)
+	if held == nil {
+		return nil // removed meanwhile
 	}
 	for _, c := range held.slots {
-		if err := h.fetch(ctx, c); err != nil {
+		if err := h.fetch(ctx, c, rule); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (h *holdings) site(id string) *site {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sites[id]
+}
+
 // absent returns the domains that are held although they were not present at the
-// revision. Those that came later are not meant.
-func (h *holdings) absent(present map[string]struct{}, revision int64) []string {
+// revision. Those that came later are not meant, unless it is the last word.
+func (h *holdings) absent(present map[string]struct{}, revision int64, last bool) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var ids []string
 	for id, s := range h.sites {
-		if _, ok := present[id]; !ok && s.revision <= revision {
+		if _, ok := present[id]; !ok && (last || s.revision <= revision) {
 			ids = append(ids, id)
 		}
 	}

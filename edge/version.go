@@ -35,7 +35,7 @@ type version struct {
 	number              int
 	algorithm           keypair.Algorithm
 	notBefore, notAfter time.Time
-	leaf                []byte  // DER
+	leaf                []byte // DER
 	sealedKey           []byte
 	chain               *bundle // what follows the leaf
 	roots               *bundle // what client certificates must chain to; may be empty

@@ -1,0 +1,120 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"lacre"
+)
+
+// acquire needs mu.
+func (h *holdings) acquire(key certificateKey) *served {
+	c := h.certificates[key]
+	if c == nil {
+		c = &served{key: key}
+		h.certificates[key] = c
+	}
+	c.refs++
+	return c
+}
+
+// release gives back what acquire gave to s. It needs mu.
+func (h *holdings) release(s *site) {
+	for _, c := range s.slots {
+		if c.refs--; c.refs > 0 {
+			continue
+		}
+		delete(h.certificates, c.key)
+		delete(h.damaged, "certificate/"+c.key.id)
+		h.edge.keys.drop(c.current.Load())
+	}
+}
+
+// fetch reads the newest readable version of c and serves it where takes allows. A
+// certificate that cannot be read is marked damaged and is no error: it concerns
+// nobody else.
+func (h *holdings) fetch(ctx context.Context, c *served, takes takes) error {
+	v, damaged, err := h.edge.cfg.Feed.LatestVersion(ctx, c.key.project, c.key.id)
+	for _, bad := range damaged {
+		h.mark("certificate/"+c.key.id, bad)
+	}
+	switch {
+	case isDamage(err):
+		h.mark("certificate/"+c.key.id, err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading certificate %s: %w", c.key.id, err)
+	case len(damaged) > 0: // v is the best of what is left: never go back to it
+		return h.offer(ctx, c, v, newer)
+	}
+	h.undamaged(c)
+	return h.offer(ctx, c, v, takes)
+}
+
+func isDamage(err error) bool {
+	_, unreadable := errors.AsType[*lacre.UnreadableError](err)
+	return unreadable || errors.Is(err, lacre.ErrNotStored)
+}
+
+// rotate serves v from now on if its certificate is held.
+func (h *holdings) rotate(ctx context.Context, v *lacre.Version) error {
+	h.mu.Lock()
+	c := h.certificates[certificateKey{v.ProjectID, v.CertificateID}]
+	h.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	h.undamaged(c)
+	return h.offer(ctx, c, v, newer)
+}
+
+// takes says whether an offered version takes the place of the one that is served.
+type takes func(old *version, v *lacre.Version) bool
+
+// newer is the rule while changes are followed: numbers only grow.
+func newer(old *version, v *lacre.Version) bool { return v.Number > old.number }
+
+// different is the rule when everything is loaded again: a store that was restored
+// from a backup may have gone back, and given a number to another version since.
+func different(old *version, v *lacre.Version) bool {
+	return v.Number != old.number || !bytes.Equal(v.Chain[0], old.leaf) || !bytes.Equal(v.SealedKey, old.sealedKey)
+}
+
+// offer makes v the current version of c where takes allows. When v supersedes
+// another, its key is opened first: one that does not open, or does not belong to its
+// leaf, never takes the place of one that works.
+func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes takes) error {
+	if len(v.Chain) == 0 {
+		h.mark("certificate/"+c.key.id, errors.New("the version has no leaf"))
+		return nil
+	}
+	old := c.current.Load()
+	if old != nil && !takes(old, v) {
+		return nil
+	}
+	next := newVersion(c, v, &h.bundles)
+	if old != nil {
+		if _, err := h.edge.keys.openCold(ctx, next); err != nil {
+			h.mark("certificate/"+c.key.id, err)
+			return ctx.Err()
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old = c.current.Load()
+	if c.refs == 0 || (old != nil && !takes(old, v)) {
+		h.edge.keys.drop(next)
+		return nil
+	}
+	c.current.Store(next)
+	h.edge.keys.drop(old)
+	return nil
+}
+
+func (h *holdings) undamaged(c *served) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.damaged, "certificate/"+c.key.id)
+}
