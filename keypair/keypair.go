@@ -1,49 +1,24 @@
 // Package keypair reads what people upload (PEM as it comes) and returns a checked
 // leaf, its ordered chain and the private key that belongs to it.
 //
-// It is pure: no clock but the one given, no I/O, no state. Its errors name the field
-// at fault and what was expected, and never contain key material.
+// It is pure: no clock but the one given, no randomness, no I/O, no state. Its errors
+// name the field at fault and what was expected, and never contain key material.
 package keypair
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
+	"fmt"
 	"time"
 )
-
-// Algorithm is a certificate's algorithm type as the API names it.
-type Algorithm string
-
-// The algorithm types of the API page.
-const (
-	RSA Algorithm = "RSA"
-	ECC Algorithm = "ECC"
-	SM2 Algorithm = "SM2"
-)
-
-// Facts is what a leaf says about itself, in the form the API shows it.
-type Facts struct {
-	Algorithm          Algorithm
-	CommonName         string
-	SANs               []string // DNS names as written in the leaf, then IP addresses
-	Organization       []string
-	OrganizationalUnit []string
-	Locality           []string
-	State              []string
-	Country            []string
-	Issuer             []string // the issuer's O; its CN when it has no O
-	SerialNumber       string   // decimal
-	SignatureAlgorithm string   // x509.SignatureAlgorithm.String(), e.g. "SHA256-RSA"
-	X509Version        int
-	NotBefore          time.Time
-	NotAfter           time.Time
-	Fingerprint        string // SHA-256 of the leaf's DER, lower-case hexadecimal
-}
 
 // Pair is a checked key pair.
 type Pair struct {
 	Facts    Facts
-	Chain    []*x509.Certificate // leaf first, each signed by the next
+	Chain    []*x509.Certificate // leaf first, each signed by the next; no root
 	Key      crypto.Signer       // *rsa.PrivateKey or *ecdsa.PrivateKey, proven against the leaf
 	Warnings []string            // what was put right, for the uploader to read
 }
@@ -71,21 +46,104 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Field + ": " + e.Detail }
 
+// The fields of the API that texts come from.
+const (
+	fieldCert  = "cert_content"
+	fieldKey   = "private_key"
+	fieldRoots = "trusted_root_ca"
+)
+
+// Limits on an upload. They are checked before the work they bound, so that the worst
+// upload costs some tens of milliseconds: one private operation with an RSA key of
+// maxRSABits, and one signature check for each of maxBlocks certificates.
+const (
+	maxText    = 256 << 10 // bytes in one field
+	maxBlocks  = 12        // PEM blocks in one field
+	maxChain   = 10        // certificates to send, the leaf included
+	maxSANs    = 1000      // subject alternative names in the leaf
+	minRSABits = 2048      // CA/Browser Forum Baseline Requirements 6.1.5
+	maxRSABits = 8192
+)
+
+func refuse(reason Reason, field, format string, args ...any) *Error {
+	return &Error{Reason: reason, Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+// upload is one upload while it is read: as of when, and what was put right so far.
+type upload struct {
+	now      time.Time
+	warnings []string
+}
+
+func (u *upload) warnf(format string, args ...any) {
+	u.warnings = append(u.warnings, fmt.Sprintf(format, args...))
+}
+
 // Parse reads a certificate (leaf and, optionally, its chain in any order) and its
 // private key from PEM text and checks them as of now. The error is always *Error.
-func Parse(certPEM, keyPEM string, now time.Time) (*Pair, error) { panic("TODO") }
+//
+// The leaf is the certificate that the private key belongs to. It must be in time
+// (one that is not valid yet is accepted with a warning), name its hosts in SANs and
+// be fit for a TLS server; every further certificate must sign the one before it.
+func Parse(certPEM, keyPEM string, now time.Time) (*Pair, error) {
+	u := &upload{now: now}
+	certs, err := u.readChain(certPEM)
+	if err != nil {
+		return nil, err
+	}
+	key, err := u.readKey(keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := leafOf(certs, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.checkLeaf(leaf); err != nil {
+		return nil, err
+	}
+	chain, err := u.order(leaf, certs)
+	if err != nil {
+		return nil, err
+	}
+	if err := prove(key, leaf); err != nil {
+		return nil, err
+	}
+	return &Pair{Facts: factsOf(leaf), Chain: chain, Key: key, Warnings: u.warnings}, nil
+}
 
-// ParseTrustRoots reads one or more CA certificates that client certificates will be
-// verified against. The error is always *Error with Field "trusted_root_ca".
-func ParseTrustRoots(pem string, now time.Time) ([]*x509.Certificate, error) { panic("TODO") }
+// leafOf returns the certificate that key belongs to, the first one if there are more.
+func leafOf(certs []*x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
+	public := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	for _, cert := range certs {
+		if public.Equal(cert.PublicKey) {
+			return cert, nil
+		}
+	}
+	if len(certs) == 1 {
+		return nil, refuse(KeyMismatch, fieldKey, "the private key is not the key of certificate %s", nameOf(certs[0]))
+	}
+	return nil, refuse(KeyMismatch, fieldKey, "the private key is not the key of any of the %d certificates", len(certs))
+}
 
-// CanonicalHost returns name in the one form in which host names are stored, compared
-// and looked up: A-labels, lower case, no trailing dot. A leftmost label "*" is kept.
-// It errors on IP literals, empty names, labels or names that are too long, and
-// anything that is not a host name.
-func CanonicalHost(name string) (string, error) { panic("TODO") }
+// prove signs with key and verifies with leaf: a key with the right public half and a
+// damaged private one would fail in every handshake. The signature needs no randomness
+// (ECDSA is deterministic without it, RFC 6979) and is thrown away.
+func prove(key crypto.Signer, leaf *x509.Certificate) error {
+	digest := sha256.Sum256([]byte("lacre: proof that a private key belongs to its leaf"))
+	signature, err := key.Sign(nil, digest[:], crypto.SHA256)
+	if err == nil && verifies(leaf.PublicKey, digest[:], signature) {
+		return nil
+	}
+	return refuse(KeyMismatch, fieldKey, "a signature by the private key does not verify with certificate %s", nameOf(leaf))
+}
 
-// Covers tells whether a leaf with these SANs (or, without any DNS name in them, this
-// common name) is valid for host, a canonical host name that may itself start with
-// "*.": a wildcard stands for exactly the one leftmost label (RFC 6125, RFC 9525).
-func (f *Facts) Covers(host string) bool { panic("TODO") }
+func verifies(public crypto.PublicKey, digest, signature []byte) bool {
+	switch public := public.(type) {
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(public, crypto.SHA256, digest, signature) == nil
+	case *ecdsa.PublicKey:
+		return ecdsa.VerifyASN1(public, digest, signature)
+	}
+	return false
+}

@@ -1,0 +1,100 @@
+package keypair
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"strings"
+	"time"
+)
+
+// Facts is what a leaf says about itself, in the form the API shows it (reference: the
+// response body of "Modifying an SSL certificate"). Empty lists are not nil.
+type Facts struct {
+	Algorithm          Algorithm
+	CommonName         string
+	SANs               []string // DNS names as written in the leaf, then IP addresses
+	Organization       []string
+	OrganizationalUnit []string
+	Locality           []string
+	State              []string
+	Country            []string
+	Issuer             []string // the issuer's O; its CN when it has no O
+	SerialNumber       string   // decimal
+	SignatureAlgorithm string   // x509.SignatureAlgorithm.String(), e.g. "SHA256-RSA"
+	X509Version        int
+	NotBefore          time.Time // UTC
+	NotAfter           time.Time // UTC
+	Fingerprint        string    // SHA-256 of the leaf's DER, lower-case hexadecimal
+}
+
+func factsOf(leaf *x509.Certificate) Facts {
+	fingerprint := sha256.Sum256(leaf.Raw)
+	algorithm := ECC
+	if leaf.PublicKeyAlgorithm == x509.RSA {
+		algorithm = RSA
+	}
+	issuer := leaf.Issuer.Organization
+	if len(issuer) == 0 && leaf.Issuer.CommonName != "" {
+		issuer = []string{leaf.Issuer.CommonName}
+	}
+	return Facts{
+		Algorithm:          algorithm,
+		CommonName:         leaf.Subject.CommonName,
+		SANs:               sansOf(leaf),
+		Organization:       list(leaf.Subject.Organization),
+		OrganizationalUnit: list(leaf.Subject.OrganizationalUnit),
+		Locality:           list(leaf.Subject.Locality),
+		State:              list(leaf.Subject.Province),
+		Country:            list(leaf.Subject.Country),
+		Issuer:             list(issuer),
+		SerialNumber:       leaf.SerialNumber.String(),
+		SignatureAlgorithm: leaf.SignatureAlgorithm.String(),
+		X509Version:        leaf.Version,
+		NotBefore:          leaf.NotBefore.UTC(),
+		NotAfter:           leaf.NotAfter.UTC(),
+		Fingerprint:        hex.EncodeToString(fingerprint[:]),
+	}
+}
+
+func sansOf(leaf *x509.Certificate) []string {
+	names := list(leaf.DNSNames)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
+}
+
+// list copies s; the copy is never nil.
+func list(s []string) []string { return append([]string{}, s...) }
+
+// Covers tells whether a leaf with these SANs (or, without any DNS name in them, this
+// common name) is valid for host, a canonical host name that may itself start with
+// "*.": a wildcard stands for exactly the one leftmost label (RFC 6125, RFC 9525).
+// Names in the leaf that are no host names, such as "w*.a.test", cover nothing.
+func (f *Facts) Covers(host string) bool {
+	named := false
+	for _, san := range f.SANs {
+		name, err := CanonicalHost(san)
+		if err == errAddress {
+			continue
+		}
+		named = true
+		if err == nil && matches(name, host) {
+			return true
+		}
+	}
+	if named {
+		return false
+	}
+	name, err := CanonicalHost(f.CommonName)
+	return err == nil && matches(name, host)
+}
+
+// matches tells whether name, of a leaf, stands for host. The host "*.b.test" needs no
+// rule of its own: below its first label it is like any other.
+func matches(name, host string) bool {
+	below, wild := strings.CutPrefix(name, "*.")
+	_, parent, _ := strings.Cut(host, ".")
+	return name == host || wild && below == parent
+}

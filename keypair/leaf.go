@@ -1,0 +1,54 @@
+package keypair
+
+import (
+	"crypto/x509"
+	"fmt"
+	"time"
+)
+
+// checkLeaf refuses a leaf that a TLS client would refuse whatever its issuer.
+func (u *upload) checkLeaf(leaf *x509.Certificate) error {
+	if u.now.After(leaf.NotAfter) {
+		return refuse(Expired, fieldCert, "certificate %s expired at %s", nameOf(leaf), leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if names := len(leaf.DNSNames) + len(leaf.IPAddresses); names == 0 {
+		return refuse(NoSAN, fieldCert,
+			"certificate %s has no DNS name or IP address as subject alternative name; clients ignore the common name", nameOf(leaf))
+	}
+	if fault := refusedLeaf(leaf); fault != "" {
+		return refuse(Invalid, fieldCert, "certificate %s is refused: %s", nameOf(leaf), fault)
+	}
+	u.warnEarly(leaf)
+	if leaf.IsCA {
+		u.warnf("certificate %s is a CA certificate; some clients refuse it as a server's", nameOf(leaf))
+	}
+	return nil
+}
+
+func refusedLeaf(leaf *x509.Certificate) string {
+	names := len(leaf.DNSNames) + len(leaf.IPAddresses) + len(leaf.EmailAddresses) + len(leaf.URIs)
+	switch {
+	case names > maxSANs:
+		return fmt.Sprintf("it has %d subject alternative names, more than %d", names, maxSANs)
+	case leaf.SerialNumber.BitLen() > 160: // RFC 5280 section 4.1.2.2
+		return "its serial number is longer than 20 octets"
+	case leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
+		// Key encipherment alone would serve the RSA key exchange only, which has no
+		// forward secrecy and is gone from TLS 1.3.
+		return "its key usage does not include digitalSignature, which every TLS 1.3 and ECDHE handshake needs"
+	case !servesTLS(leaf):
+		return "its extended key usage does not include serverAuth"
+	case len(leaf.UnhandledCriticalExtensions) > 0:
+		// This also keeps out precertificates (RFC 6962 section 3.1).
+		return "it has the critical extension " + leaf.UnhandledCriticalExtensions[0].String() + ", which clients must not accept unknown"
+	}
+	return refusedSignature(leaf)
+}
+
+// warnEarly warns of a certificate whose validity has not begun: clients will refuse
+// it until then, but uploading ahead of time is good practice.
+func (u *upload) warnEarly(cert *x509.Certificate) {
+	if u.now.Before(cert.NotBefore) {
+		u.warnf("certificate %s is not valid before %s", nameOf(cert), cert.NotBefore.UTC().Format(time.RFC3339))
+	}
+}
