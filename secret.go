@@ -2,6 +2,8 @@ package lacre
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 )
 
@@ -11,9 +13,14 @@ type Secret string
 
 var errSecret = errors.New("a secret cannot be marshalled")
 
-func (Secret) String() string               { return "[secret]" }
-func (Secret) GoString() string             { return "[secret]" }
-func (Secret) LogValue() slog.Value         { return slog.StringValue("[secret]") }
+const hidden = "[secret]"
+
+// Format hides the secret from every verb: with String and GoString alone, fmt would
+// print the text as it is beside a complaint about a verb such as %d.
+func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, hidden) }
+
+func (Secret) String() string               { return hidden }
+func (Secret) LogValue() slog.Value         { return slog.StringValue(hidden) }
 func (Secret) MarshalJSON() ([]byte, error) { return nil, errSecret }
 func (Secret) MarshalText() ([]byte, error) { return nil, errSecret }
 
