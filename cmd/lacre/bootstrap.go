@@ -24,7 +24,7 @@ func (n *node) makeIAM(ctx context.Context, ring *keyring.Keyring) error {
 		return fmt.Errorf("reading the token key: %w", err)
 	}
 	defer clear(key)
-	if n.iam, err = iam.New(iam.Config{Users: n.store, TokenKey: key, Log: n.log}); err != nil {
+	if n.iam, err = iam.New(iam.Config{Users: n.store, TokenKey: key, Now: n.now, Log: n.log}); err != nil {
 		return err
 	}
 	if !n.cfg.has("api") {
@@ -47,7 +47,7 @@ func (n *node) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("preparing the empty store: %w", err)
 	}
-	path := filepath.Join(n.cfg.DataDir, "credentials.json")
+	path := filepath.Join(n.cfg.DataDir, credentialsFile)
 	if saved && !created {
 		return os.Remove(path) // another node was faster
 	}
@@ -101,5 +101,5 @@ func (n *node) firstInstance(ctx context.Context, projectID string) (string, err
 }
 
 func (n *node) saveCredentials(c Credentials) error {
-	return writeFile(n.cfg.DataDir, "credentials.json", c, 0o600)
+	return writeFile(n.cfg.DataDir, credentialsFile, c, 0o600)
 }

@@ -76,10 +76,10 @@ func (t *target) complete(env map[string]string) error {
 func (t *target) fromDataDir() error {
 	var c Credentials
 	var e Endpoints
-	if err := readJSON(filepath.Join(t.DataDir, "credentials.json"), &c); err != nil {
+	if err := readJSON(filepath.Join(t.DataDir, credentialsFile), &c); err != nil {
 		return err
 	}
-	if err := readJSON(filepath.Join(t.DataDir, "endpoints.json"), &e); err != nil {
+	if err := readJSON(filepath.Join(t.DataDir, endpointsFile), &e); err != nil {
 		return err
 	}
 	for _, set := range []struct {
@@ -179,7 +179,7 @@ func (c *client) do(ctx context.Context, method, url string, body, out any) (htt
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, hinted{err, "is lacre running there?"}
+		return nil, hinted{err, whyNoAnswer(err)}
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
@@ -195,6 +195,13 @@ func (c *client) do(ctx context.Context, method, url string, body, out any) (htt
 	return resp.Header, json.Unmarshal(answer, out)
 }
 
+func whyNoAnswer(err error) string {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "name the CA of the API's own certificate with --api-ca, and the API by a name the certificate has"
+	}
+	return "is lacre running there?"
+}
+
 // refusal shows the API's own words, or IAM's.
 func refusal(resp *http.Response, answer []byte) error {
 	var e struct {
@@ -205,7 +212,8 @@ func refusal(resp *http.Response, answer []byte) error {
 		} `json:"error"`
 	}
 	if json.Unmarshal(answer, &e) == nil && e.Code+e.Error.Message != "" {
-		return fmt.Errorf("%s %s%s (HTTP %d, request %s)", e.Code, e.Msg, e.Error.Message, resp.StatusCode, resp.Header.Get("X-Request-Id"))
+		what := strings.TrimSpace(e.Code + " " + e.Msg + e.Error.Message)
+		return fmt.Errorf("%s (HTTP %d, request %s)", what, resp.StatusCode, resp.Header.Get("X-Request-Id"))
 	}
 	return fmt.Errorf("HTTP %s", resp.Status)
 }

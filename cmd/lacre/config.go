@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -126,23 +127,33 @@ func fromFile(f *pflag.FlagSet, key string, value any) error {
 	if flag.Changed {
 		return nil
 	}
-	if err := f.Set(key, plain(value)); err != nil {
+	text, err := plain(value)
+	if err == nil {
+		err = f.Set(key, text)
+	}
+	if err != nil {
 		return fmt.Errorf("key %q: %w", key, err)
 	}
 	return nil
 }
 
 // plain writes a YAML value as a flag would be given.
-func plain(value any) string {
-	list, ok := value.([]any)
-	if !ok {
-		return fmt.Sprint(value)
+func plain(value any) (string, error) {
+	switch v := value.(type) {
+	case nil, map[string]any:
+		return "", errors.New("expected a single value or a list")
+	case []any:
+		parts := make([]string, len(v))
+		for i, part := range v {
+			text, err := plain(part)
+			if err != nil {
+				return "", err
+			}
+			parts[i] = text
+		}
+		return strings.Join(parts, ","), nil
 	}
-	parts := make([]string, len(list))
-	for i, v := range list {
-		parts[i] = fmt.Sprint(v)
-	}
-	return strings.Join(parts, ",")
+	return fmt.Sprint(value), nil
 }
 
 // check refuses settings that contradict each other, before anything is touched.
@@ -164,13 +175,20 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		return usagef("--history, --domains-per-group and --audit-days: expected at least 1")
 	case (c.APICert == "") != (c.APIKey == ""):
 		return usagef("--api-cert and --api-key go together")
+	case (c.EtcdCert == "") != (c.EtcdKey == ""):
+		return usagef("--etcd-cert and --etcd-key go together")
+	case c.DrainTime < 0:
+		return usagef("--drain-time: expected 0 or more")
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return usagef("--log-format: expected text or json")
 	}
-	return errors.Join(c.checkRoles(), c.checkExposure())
+	return cmp.Or(c.checkRoles(), c.checkAddresses(), c.checkExposure())
 }
 
 func (c *Config) checkRoles() error {
+	if len(c.Roles) == 0 {
+		return usagef("--roles: expected api, edge or both")
+	}
 	for _, role := range c.Roles {
 		if role != "api" && role != "edge" {
 			return usagef("--roles: unknown role %q, expected api or edge", role)
@@ -181,14 +199,21 @@ func (c *Config) checkRoles() error {
 
 func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }
 
-// checkExposure keeps tokens and private keys off the network in clear.
-func (c *Config) checkExposure() error {
-	host, _, err := net.SplitHostPort(c.API)
-	if err != nil {
-		return usagef("--api: %v", err)
+func (c *Config) checkAddresses() error {
+	for flag, address := range map[string]string{"api": c.API, "edge": c.Edge, "edge-http": c.EdgeHTTP} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return usagef("--%s: expected HOST:PORT or :PORT: %v", flag, err)
+		}
 	}
+	return nil
+}
+
+// checkExposure keeps tokens and private keys off the network in clear. A node without
+// the API shows health and metrics only.
+func (c *Config) checkExposure() error {
+	host, _, _ := net.SplitHostPort(c.API) // checked above
 	ip := net.ParseIP(host)
-	if c.APICert != "" || c.APIInsecure || host == "localhost" || ip != nil && ip.IsLoopback() {
+	if !c.has("api") || c.APICert != "" || c.APIInsecure || host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
 	return hinted{

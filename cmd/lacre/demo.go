@@ -45,7 +45,7 @@ func demo(ctx context.Context, out, talk io.Writer, once bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	var logged bytes.Buffer
-	n, err := open(ctx, demoConfig(dir), slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	n, err := open(ctx, demoConfig(dir), slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelWarn})), time.Now)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func visit(ctx context.Context, n *node, out, talk io.Writer, once bool) error {
 		return err
 	}
 	var made Credentials
-	if err := readJSON(filepath.Join(n.cfg.DataDir, "credentials.json"), &made); err != nil {
+	if err := readJSON(filepath.Join(n.cfg.DataDir, credentialsFile), &made); err != nil {
 		return err
 	}
 	ca, err := newDemoCA(time.Now())

@@ -8,6 +8,12 @@ import (
 	"path/filepath"
 )
 
+// Files of the data directory for whoever uses this lacre, see Credentials and Endpoints.
+const (
+	credentialsFile = "credentials.json"
+	endpointsFile   = "endpoints.json"
+)
+
 // writeFile replaces DIR/name with v as JSON: whole or not at all, also after a crash.
 func writeFile(dir, name string, v any, mode os.FileMode) (err error) {
 	text, err := json.MarshalIndent(v, "", "  ")

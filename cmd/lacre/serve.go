@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -49,11 +53,14 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := harden(); err != nil {
 		log.Warn("core dumps could not be switched off", "err", err)
 	}
-	n, err := open(ctx, cfg, log)
-	if err != nil {
-		return err
+	n, err := open(ctx, cfg, log, time.Now)
+	if err == nil {
+		err = n.run(ctx, func() error { return n.announce() })
 	}
-	return n.run(ctx, func() error { return n.announce() })
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // asked to stop while still starting
+	}
+	return err
 }
 
 func newLog(w io.Writer, cfg Config) (*slog.Logger, error) {
@@ -71,7 +78,7 @@ func newLog(w io.Writer, cfg Config) (*slog.Logger, error) {
 // announce writes endpoints.json and says where everything is.
 func (n *node) announce() error {
 	e := n.endpoints()
-	if err := writeFile(n.cfg.DataDir, "endpoints.json", e, 0o644); err != nil {
+	if err := writeFile(n.cfg.DataDir, endpointsFile, e, 0o644); err != nil {
 		return fmt.Errorf("announcing the endpoints: %w", err)
 	}
 	n.log.Info("serving", "api", e.APIURL, "edge", e.EdgeAddr, "edge_http", e.EdgeHTTPAddr, "data_dir", n.cfg.DataDir)
@@ -83,10 +90,20 @@ func (n *node) endpoints() Endpoints {
 	if n.cfg.APICert != "" {
 		scheme = "https://"
 	}
-	e := Endpoints{APIURL: scheme + n.listeners["api"].Addr().String()}
+	e := Endpoints{APIURL: scheme + reachable(n.listeners["api"])}
 	e.MetricsURL = e.APIURL + "/metrics"
 	if n.edge != nil {
-		e.EdgeAddr, e.EdgeHTTPAddr = n.listeners["edge"].Addr().String(), n.listeners["edge-http"].Addr().String()
+		e.EdgeAddr, e.EdgeHTTPAddr = reachable(n.listeners["edge"]), reachable(n.listeners["edge-http"])
 	}
 	return e
+}
+
+// reachable is an address that reaches l from this machine: a listener on all addresses
+// is at none that a client could name.
+func reachable(l net.Listener) string {
+	address := l.Addr().(*net.TCPAddr)
+	if address.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(address.Port))
+	}
+	return address.String()
 }

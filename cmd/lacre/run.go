@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// listen takes the addresses first, so that a busy port is found before anything else
+// happens.
+func (n *node) listen() error {
+	addresses := map[string]string{"api": n.cfg.API}
+	if n.cfg.has("edge") {
+		addresses["edge"], addresses["edge-http"] = n.cfg.Edge, n.cfg.EdgeHTTP
+	}
+	for _, name := range []string{"api", "edge", "edge-http"} {
+		address, ok := addresses[name]
+		if !ok {
+			continue
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return hinted{fmt.Errorf("listening for --%s: %w", name, err), "choose another address, or port 0 for a free one, with --" + name}
+		}
+		n.listeners[name] = l
+	}
+	return nil
+}
+
+// run serves until ctx ends or a part fails, then drains and closes the node. started is
+// called when all listeners accept and the edge serves what the store holds.
+func (n *node) run(ctx context.Context, started func() error) error {
+	background, stop := context.WithCancel(context.Background())
+	defer stop()
+	n.start(background)
+	err := n.warm(ctx)
+	if err == nil {
+		err = started()
+	}
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-n.failed:
+		}
+	}
+	n.log.Info("shutting down", "drain_time", n.cfg.DrainTime)
+	n.drain()
+	stop()
+	n.parts.Wait() // nobody uses the store any more
+	return errors.Join(err, n.close())
+}
+
+func (n *node) start(ctx context.Context) {
+	n.serve("api", func(l net.Listener) error {
+		if n.apiServer.TLSConfig != nil {
+			return n.apiServer.ServeTLS(l, "", "")
+		}
+		return n.apiServer.Serve(l)
+	})
+	if n.edge != nil {
+		n.parts.Go(func() { n.edge.Follow(ctx) }) // its error is that ctx ended
+		n.serve("edge", n.edge.ServeTLS)
+		n.serve("edge-http", n.edge.ServePlain)
+	}
+	n.parts.Go(func() { n.prune(ctx) })
+	n.parts.Go(func() { n.watchStore(ctx) })
+}
+
+func (n *node) serve(name string, serve func(net.Listener) error) {
+	n.parts.Go(func() {
+		if err := serve(n.listeners[name]); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.failed <- fmt.Errorf("serving --%s: %w", name, err)
+		}
+	})
+}
+
+// watchStore ends the process when the embedded store has ended: it does so only when
+// it can no longer write its log.
+func (n *node) watchStore(ctx context.Context) {
+	select {
+	case <-n.store.Done():
+		if err := n.store.Err(); err != nil {
+			n.failed <- fmt.Errorf("the store has stopped: %w", err)
+		}
+	case <-ctx.Done():
+	}
+}
+
+// warm waits until the edge has loaded the store.
+func (n *node) warm(ctx context.Context) error {
+	if n.edge == nil {
+		return nil
+	}
+	select {
+	case <-n.edge.Ready():
+		return nil
+	case err := <-n.failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// prune drops audit rows that are older than the retention, once an hour.
+func (n *node) prune(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := n.store.PruneAudits(ctx, n.now().AddDate(0, 0, -n.cfg.AuditDays)); err != nil && ctx.Err() == nil {
+			n.log.Warn("old audit rows could not be dropped", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drain stops accepting and lets requests in flight finish, as long as the drain time
+// lasts; what is open then is cut.
+func (n *node) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.DrainTime)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() {
+		if err := n.apiServer.Shutdown(ctx); err != nil {
+			drained <- errors.Join(err, n.apiServer.Close())
+			return
+		}
+		drained <- nil
+	}()
+	var err error
+	if n.edge != nil {
+		err = n.edge.Shutdown(ctx)
+	}
+	if err = errors.Join(err, <-drained); err != nil {
+		n.log.Warn("some connections were cut at the end of the drain time", "err", err)
+	}
+}
+
+func (n *node) close() error {
+	for _, l := range n.listeners {
+		l.Close() // closed already after a drain
+	}
+	if n.store == nil {
+		return nil
+	}
+	return n.store.Close()
+}
