@@ -9,9 +9,11 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 )
 
 // defaultMaxOps is etcd's own --max-txn-ops.
@@ -45,7 +47,11 @@ func External(ctx context.Context, c ExternalConfig) (*Store, error) {
 		DialTimeout:          5 * time.Second,
 		DialKeepAliveTime:    10 * time.Second, // a dead peer is noticed, not waited for
 		DialKeepAliveTimeout: 5 * time.Second,
-		Logger:               newZap(s.log, nil),
+		// Three seconds of retries outlive the election of a leader.
+		MaxUnaryRetries:    30,
+		BackoffWaitBetween: 100 * time.Millisecond,
+		DialOptions:        []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},
+		Logger:             newZap(s.log, nil),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)
@@ -60,6 +66,13 @@ func External(ctx context.Context, c ExternalConfig) (*Store, error) {
 		return nil, fmt.Errorf("connecting to etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)
 	}
 	return s, nil
+}
+
+// failFast makes a call fail with what is really wrong with the connection (refused, a
+// strange certificate), where etcd's client would wait until the call times out.
+func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	return invoke(ctx, method, req, reply, cc, append(options, grpc.WaitForReady(false))...)
 }
 
 func newStore(log *slog.Logger, now func() time.Time, random io.Reader) *Store {
@@ -79,6 +92,7 @@ func newStore(log *slog.Logger, now func() time.Time, random io.Reader) *Store {
 
 func (s *Store) connect(client *clientv3.Client, e engine) {
 	s.kv, s.watcher, s.lease, s.engine = client.KV, client.Watcher, client.Lease, e
+	s.close = sync.OnceValue(e.close)
 }
 
 // external is the engine of a cluster: others look after its disks.

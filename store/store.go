@@ -37,6 +37,8 @@ type Store struct {
 	now     func() time.Time
 	random  io.Reader
 
+	close func() error // runs once
+
 	// life ends when the store is closed or its engine has died; its cause says which.
 	life context.Context
 	end  context.CancelCauseFunc
@@ -54,10 +56,10 @@ type engine interface {
 }
 
 // Close stops the store; calls under way end with lacre.ErrUnavailable. An embedded
-// engine is stopped and its directory unlocked.
+// engine is stopped and its directory unlocked. Closing twice is closing once.
 func (s *Store) Close() error {
 	s.end(errClosed)
-	return s.engine.close()
+	return s.close()
 }
 
 // Done is closed when the store has stopped: after Close, or because an embedded engine
