@@ -1,8 +1,3 @@
-// Package keypair reads what people upload (PEM as it comes) and returns a checked
-// leaf, its ordered chain and the private key that belongs to it.
-//
-// It is pure: no clock but the one given, no randomness, no I/O, no state. Its errors
-// name the field at fault and what was expected, and never contain key material.
 package keypair
 
 import (
@@ -44,6 +39,7 @@ type Error struct {
 	Detail string
 }
 
+// Error returns Field and Detail; it is fit to be shown to the uploader.
 func (e *Error) Error() string { return e.Field + ": " + e.Detail }
 
 // The fields of the API that texts come from.
@@ -54,17 +50,20 @@ const (
 )
 
 // Limits on an upload. They are checked before the work they bound, so that the worst
-// upload costs some tens of milliseconds: one private operation with an RSA key of
-// maxRSABits, and one signature check for each of maxBlocks certificates.
+// upload costs some tens of milliseconds: one signature with a key of maxProvenBits, and
+// one signature check for each of maxBlocks certificates with keys of maxRSABits.
 const (
-	maxText    = 256 << 10 // bytes in one field
-	maxBlocks  = 12        // PEM blocks in one field
-	maxChain   = 10        // certificates to send, the leaf included
-	maxSANs    = 1000      // subject alternative names in the leaf
-	minRSABits = 2048      // CA/Browser Forum Baseline Requirements 6.1.5
-	maxRSABits = 8192
+	maxText       = 256 << 10 // bytes in one field
+	maxBlocks     = 12        // PEM blocks in one field
+	maxChain      = 10        // certificates to send, the leaf included
+	maxSANs       = 1000      // subject alternative names in the leaf
+	minRSABits    = 2048      // CA/Browser Forum Baseline Requirements 6.1.5
+	maxRSABits    = 8192
+	maxProvenBits = 4096 // see prove
 )
 
+// refuse makes an Error. Its arguments may be sizes, kinds and the public names of a
+// certificate, never a part of the text that was uploaded.
 func refuse(reason Reason, field, format string, args ...any) *Error {
 	return &Error{Reason: reason, Field: field, Detail: fmt.Sprintf(format, args...)}
 }
@@ -75,6 +74,7 @@ type upload struct {
 	warnings []string
 }
 
+// warnf notes something that was put right. The duty of refuse's arguments applies.
 func (u *upload) warnf(format string, args ...any) {
 	u.warnings = append(u.warnings, fmt.Sprintf(format, args...))
 }
@@ -113,6 +113,8 @@ func Parse(certPEM, keyPEM string, now time.Time) (*Pair, error) {
 }
 
 // leafOf returns the certificate that key belongs to, the first one if there are more.
+// The key decides which certificate is the leaf: of order, names and CA flags people get
+// each wrong, but nobody has the private key of somebody else's intermediate.
 func leafOf(certs []*x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
 	public := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	for _, cert := range certs {
@@ -129,7 +131,14 @@ func leafOf(certs []*x509.Certificate, key crypto.Signer) (*x509.Certificate, er
 // prove signs with key and verifies with leaf: a key with the right public half and a
 // damaged private one would fail in every handshake. The signature needs no randomness
 // (ECDSA is deterministic without it, RFC 6979) and is thrown away.
+//
+// An RSA signature takes time by the cube of the key's size, a tenth of a second and
+// more at 8192 bits. Keys above maxProvenBits are left to crypto/rsa, which compared
+// modulus, primes and exponents when it read the key.
 func prove(key crypto.Signer, leaf *x509.Certificate) error {
+	if large(leaf) {
+		return nil
+	}
 	digest := sha256.Sum256([]byte("lacre: proof that a private key belongs to its leaf"))
 	signature, err := key.Sign(nil, digest[:], crypto.SHA256)
 	if err == nil && verifies(leaf.PublicKey, digest[:], signature) {
@@ -138,6 +147,13 @@ func prove(key crypto.Signer, leaf *x509.Certificate) error {
 	return refuse(KeyMismatch, fieldKey, "a signature by the private key does not verify with certificate %s", nameOf(leaf))
 }
 
+// large tells whether a leaf's key is RSA and so long that each signature is a burden.
+func large(leaf *x509.Certificate) bool {
+	key, ok := leaf.PublicKey.(*rsa.PublicKey)
+	return ok && key.N.BitLen() > maxProvenBits
+}
+
+// verifies checks a signature over a SHA-256 digest as a TLS 1.2 client would.
 func verifies(public crypto.PublicKey, digest, signature []byte) bool {
 	switch public := public.(type) {
 	case *rsa.PublicKey:

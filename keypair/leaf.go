@@ -6,7 +6,9 @@ import (
 	"time"
 )
 
-// checkLeaf refuses a leaf that a TLS client would refuse whatever its issuer.
+// checkLeaf refuses a leaf that a TLS client would refuse whatever its issuer. Expiry
+// and missing names have API errors of their own and come first. Both ends of the
+// validity are included (RFC 5280 section 4.1.2.5).
 func (u *upload) checkLeaf(leaf *x509.Certificate) error {
 	if u.now.After(leaf.NotAfter) {
 		return refuse(Expired, fieldCert, "certificate %s expired at %s", nameOf(leaf), leaf.NotAfter.UTC().Format(time.RFC3339))
@@ -22,9 +24,14 @@ func (u *upload) checkLeaf(leaf *x509.Certificate) error {
 	if leaf.IsCA {
 		u.warnf("certificate %s is a CA certificate; some clients refuse it as a server's", nameOf(leaf))
 	}
+	if large(leaf) {
+		u.warnf("certificate %s has an RSA key of more than %d bits, which makes every handshake slow", nameOf(leaf), maxProvenBits)
+	}
 	return nil
 }
 
+// refusedLeaf says why a leaf in time and with names is refused none the less. The count
+// of names guards what is done for each of them: index entries, and matching by Covers.
 func refusedLeaf(leaf *x509.Certificate) string {
 	names := len(leaf.DNSNames) + len(leaf.IPAddresses) + len(leaf.EmailAddresses) + len(leaf.URIs)
 	switch {

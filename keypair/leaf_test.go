@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -109,11 +110,30 @@ func TestLeafWarnings(t *testing.T) {
 	for name, c := range map[string]*testcert.Leaf{
 		"self-signed CA:TRUE":  {Cert: devCA.Cert, Key: devCA.Key},
 		"missing intermediate": public,
+		"large RSA key":        testcert.SelfSigned(t, hosts, testcert.WithKey(famousKey(t))),
 	} {
 		if pair := parse(t, c.CertPEM(), c.KeyPEM()); len(pair.Warnings) != 1 {
 			t.Errorf("%s: got warnings %q, want one", name, pair.Warnings)
 		}
 	}
+}
+
+// famousKey is an RSA key of 4413 bits that takes no time to make: its primes are a
+// Mersenne prime and a Proth prime.
+func famousKey(t *testing.T) *rsa.PrivateKey {
+	one := big.NewInt(1)
+	p := new(big.Int).Sub(new(big.Int).Lsh(one, 2203), one)
+	q := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(3), 2208), one)
+	phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+	key := &rsa.PrivateKey{
+		PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537},
+		D:         new(big.Int).ModInverse(big.NewInt(65537), phi),
+		Primes:    []*big.Int{p, q},
+	}
+	if err := key.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func fingerprint(cert *x509.Certificate) string {
