@@ -28,18 +28,18 @@ func algorithmOf(identifier cryptobyte.String) (algorithm Algorithm, fault strin
 		return "", "its key algorithm cannot be read"
 	}
 	switch oid.String() {
-	case "1.2.840.113549.1.1.1":
+	case "1.2.840.113549.1.1.1": // rsaEncryption, RFC 3279
 		return RSA, ""
-	case "1.2.840.10045.2.1":
+	case "1.2.840.10045.2.1": // id-ecPublicKey, RFC 5480; parameters name the curve
 		if !identifier.ReadASN1ObjectIdentifier(&curve) {
 			return ECC, "its elliptic curve has no name; P-256, P-384 or P-521 is expected"
 		}
 		return ECC, refusedCurve(curve)
-	case "1.2.840.113549.1.1.10":
+	case "1.2.840.113549.1.1.10": // id-RSASSA-PSS, RFC 4055
 		return "", "its key is restricted to RSASSA-PSS, which many TLS clients do not support; use plain RSA or ECDSA"
-	case "1.3.101.112", "1.3.101.113":
+	case "1.3.101.112", "1.3.101.113": // RFC 8410
 		return "", "its key is Ed25519 or Ed448, which browsers do not support in certificates; use RSA or ECDSA"
-	case "1.2.840.10040.4.1":
+	case "1.2.840.10040.4.1": // id-dsa, RFC 3279; gone since TLS 1.3
 		return "", "its key is DSA, which TLS clients do not support; use RSA or ECDSA"
 	}
 	return "", "its key algorithm is not supported; use RSA or ECDSA"
@@ -82,7 +82,8 @@ func keyIdentifier(der []byte) (identifier cryptobyte.String, ok bool) {
 	return identifier, ok
 }
 
-// refusedSize says why an RSA modulus of this many bits is refused.
+// refusedSize says why an RSA modulus of this many bits is refused. The upper limit
+// holds for every certificate of an upload, since each is used to verify a signature.
 func refusedSize(bits int) string {
 	if bits < minRSABits || bits > maxRSABits {
 		return fmt.Sprintf("its RSA key has %d bits; %d to %d are expected", bits, minRSABits, maxRSABits)

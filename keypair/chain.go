@@ -58,6 +58,9 @@ func (u *upload) finish(chain []*x509.Certificate) ([]*x509.Certificate, error) 
 }
 
 // issuerOf picks the certificate that claims to have signed child, nil without one.
+// It checks no signature, so that ordering is cheap however many equal names there are:
+// its choice is verified by checkLink, once, and must be right.
+//
 // Names decide (RFC 5280 section 6.1.3); among equal names matching key identifiers
 // come first and roots last, so that of two ways up the one to send is taken.
 func issuerOf(child *x509.Certificate, candidates []*x509.Certificate) *x509.Certificate {
@@ -81,25 +84,28 @@ func issuerOf(child *x509.Certificate, candidates []*x509.Certificate) *x509.Cer
 	return best
 }
 
-// checkLink verifies that issuer signed the last of chain and was allowed to.
+// checkLink verifies that issuer signed the last of chain and was allowed to. A root's
+// own signature and validity do not matter: it is not sent.
 func (u *upload) checkLink(chain []*x509.Certificate, issuer *x509.Certificate) error {
-	child := chain[len(chain)-1]
+	child, root := chain[len(chain)-1], selfIssued(issuer)
 	fault := refusedIssuer(issuer, len(chain)-1)
 	switch {
 	case fault != "":
-	case !selfIssued(issuer) && u.now.After(issuer.NotAfter):
+	case !root && u.now.After(issuer.NotAfter):
 		fault = "expired at " + issuer.NotAfter.UTC().Format(time.RFC3339)
 	case child.CheckSignatureFrom(issuer) != nil:
 		fault = "has the issuer's name but did not sign it"
-	case !selfIssued(issuer):
-		if fault := refusedSignature(issuer); fault != "" {
-			return refuse(Invalid, fieldCert, "certificate %s is refused: %s", nameOf(issuer), fault)
-		}
-		u.warnEarly(issuer)
 	}
 	if fault != "" {
 		return refuse(BrokenChain, fieldCert, "certificate %s, the issuer of %s, %s", nameOf(issuer), nameOf(child), fault)
 	}
+	if root {
+		return nil
+	}
+	if fault := refusedSignature(issuer); fault != "" {
+		return refuse(Invalid, fieldCert, "certificate %s is refused: %s", nameOf(issuer), fault)
+	}
+	u.warnEarly(issuer)
 	return nil
 }
 
@@ -133,6 +139,8 @@ func (u *upload) checkSpare(chain, spare []*x509.Certificate) error {
 	return nil
 }
 
+// sameEntity tells whether two certificates are for one name and one key, and so stand
+// for the same CA whoever signed them.
 func sameEntity(a, b *x509.Certificate) bool {
 	if !bytes.Equal(a.RawSubject, b.RawSubject) {
 		return false

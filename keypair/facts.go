@@ -28,6 +28,9 @@ type Facts struct {
 	Fingerprint        string    // SHA-256 of the leaf's DER, lower-case hexadecimal
 }
 
+// factsOf reads the facts off a leaf that passed checkLeaf, whose limits keep them small
+// enough to be stored with every version. Times are turned to UTC so that two readings
+// of one leaf compare equal.
 func factsOf(leaf *x509.Certificate) Facts {
 	fingerprint := sha256.Sum256(leaf.Raw)
 	algorithm := ECC
@@ -57,6 +60,7 @@ func factsOf(leaf *x509.Certificate) Facts {
 	}
 }
 
+// sansOf leaves out e-mail addresses and URIs: TLS clients do not match hosts with them.
 func sansOf(leaf *x509.Certificate) []string {
 	names := list(leaf.DNSNames)
 	for _, ip := range leaf.IPAddresses {

@@ -69,6 +69,7 @@ func mapHost(name string) (string, error) {
 	return mapped, nil
 }
 
+// isASCII is what decides between lower-casing and the tables of Unicode.
 func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
@@ -100,6 +101,8 @@ func checkHost(host string) error {
 	return nil
 }
 
+// checkLabel allows letters, digits and hyphens (RFC 1123 section 2.1), and underscores
+// anywhere, since service names and some customers' hosts have them.
 func checkLabel(label string) error {
 	if label == "*" {
 		return errWildcard
@@ -122,6 +125,7 @@ func checkLabel(label string) error {
 	return nil
 }
 
+// numeric follows the URL standard's rule on when a host "ends in a number".
 func numeric(label string) bool {
 	return strings.Trim(label, "0123456789") == ""
 }

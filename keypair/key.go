@@ -11,7 +11,8 @@ import (
 )
 
 // readKey reads the one private key of private_key. Certificates beside it are skipped
-// with a warning. Nothing that crypto/x509 says about a key is passed on.
+// with a warning, but of two keys none is taken: the wrong one might match by mistake.
+// The decoded bytes are wiped; the text they came from is the caller's. Nothing that crypto/x509 says about a key is passed on.
 func (u *upload) readKey(text string) (crypto.Signer, error) {
 	blocks, err := readBlocks(fieldKey, text)
 	if err != nil {
@@ -47,6 +48,8 @@ func (u *upload) readKey(text string) (crypto.Signer, error) {
 	return key, nil
 }
 
+// Faults of a key say which form or type was being read and no more: errors from below
+// could quote numbers that are secret.
 const (
 	faultDamaged = "it is damaged or in an unknown form; PKCS #8, PKCS #1 or SEC 1 is expected"
 	faultRSA     = "it is not a valid RSA key of two primes"
@@ -93,7 +96,8 @@ func parsePKCS8(der []byte, body cryptobyte.String) (crypto.Signer, string) {
 	return signer, ""
 }
 
-// parseSEC1 reads an ECPrivateKey (RFC 5915 section 3); body follows its version.
+// parseSEC1 reads an ECPrivateKey (RFC 5915 section 3); body follows its version. The
+// public key that may be inside is not used: it is computed from the private one.
 func parseSEC1(der []byte, body cryptobyte.String) (crypto.Signer, string) {
 	var parameters cryptobyte.String
 	var curve asn1.ObjectIdentifier

@@ -8,7 +8,9 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// kind is what an uploaded text turns out to be, as an error or warning calls it.
+// kind is what an uploaded text or block turns out to be, in the words that errors and
+// warnings use for it. Naming the kind instead of quoting the text is what keeps key
+// material out of messages.
 type kind string
 
 const (
@@ -31,7 +33,7 @@ const (
 // kindOf names a block by its label (RFC 7468, and OpenSSL's own). Unknown labels are
 // never quoted: in a damaged upload they may be anything.
 func kindOf(label string) kind {
-	switch strings.TrimSpace(label) {
+	switch label {
 	case "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE":
 		return kindCertificate
 	case "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY":
@@ -72,7 +74,9 @@ func sniff(text string) kind {
 	return kindUnknown
 }
 
-// sniffDER tells structures apart by the first element in the outer SEQUENCE.
+// sniffDER tells structures apart by the first element in the outer SEQUENCE: bundles by
+// their content type or version, keys by starting with a version, and certificates by
+// starting with another sequence. It is a guess that only chooses the advice.
 func sniffDER(der []byte) kind {
 	outer := cryptobyte.String(der)
 	var inner cryptobyte.String
@@ -93,7 +97,8 @@ func sniffDER(der []byte) kind {
 }
 
 // advice says what to do about a text that is k where a certificate or a private key
-// was expected.
+// was expected. The commands are OpenSSL's and OpenSSH's and run as they stand, but for
+// the file names.
 func (k kind) advice() string {
 	switch k {
 	case kindRequest:
@@ -122,7 +127,8 @@ func (k kind) advice() string {
 	return "send the text of the PEM file, its BEGIN and END lines included"
 }
 
-// instead describes an upload that does not have what was wanted in it.
+// instead describes an upload that does not have what was wanted in it, by the first
+// block that says something, or by the bare text.
 func instead(text string, blocks []block) kind {
 	for _, b := range blocks {
 		if b.kind != kindParameters {

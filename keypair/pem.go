@@ -54,7 +54,7 @@ func readBlock(text string) (b block, rest, fault string) {
 	}
 	b = block{kind: kindOf(label), trusted: label == "TRUSTED CERTIFICATE"}
 	body, encrypted := cutHeaders(body)
-	if encrypted {
+	if encrypted { // whatever the label says; the body is ciphertext
 		b.kind = kindEncryptedKey
 		return b, rest, ""
 	}

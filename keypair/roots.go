@@ -40,6 +40,9 @@ func ParseTrustRoots(pem string, now time.Time) ([]*x509.Certificate, error) {
 	return roots, nil
 }
 
+// checkRoot refuses what crypto/x509 would ignore or reject when it builds a client's
+// chain, at every handshake and out of sight. Extended key usage is not looked at: roots
+// hardly ever have one, and the verifier applies it.
 func checkRoot(root *x509.Certificate, now time.Time) error {
 	switch {
 	case now.After(root.NotAfter):
