@@ -112,7 +112,7 @@ func decodeAudit(projectID, prefix string, kv *mvccpb.KeyValue) (lacre.Audit, er
 	return a, err
 }
 
-// PruneAudits deletes the audit rows that are older than before, in every project.
+// PruneAudits deletes the audit rows that are older than before, in every project (to the nanosecond).
 // etcd deletes nothing by age itself: call it now and then.
 func (s *Store) PruneAudits(ctx context.Context, before time.Time) error {
 	_, ids, err := s.projectIDs(ctx)
@@ -124,7 +124,7 @@ func (s *Store) PruneAudits(ctx context.Context, before time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := s.deleteRange(ctx, prefix+auditKey(before), clientv3.GetPrefixRangeEnd(prefix)); err != nil {
+		if err := s.deleteRange(ctx, prefix+auditKey(before.Add(-1)), clientv3.GetPrefixRangeEnd(prefix)); err != nil {
 			return fmt.Errorf("pruning %s: %w", prefix, err)
 		}
 	}

@@ -11,11 +11,20 @@ import (
 	"lacre/store"
 )
 
-func TestEmbedded(t *testing.T) { conformance(t, open(t)) }
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	conformance(t, open(t))
+}
 
-func TestExternal(t *testing.T) { conformance(t, external(t, serve(t, false))) }
+func TestExternal(t *testing.T) {
+	t.Parallel()
+	conformance(t, external(t, serve(t, false)))
+}
 
-func TestExternalWithTLSAndPassword(t *testing.T) { conformance(t, external(t, serve(t, true))) }
+func TestExternalWithTLSAndPassword(t *testing.T) {
+	t.Parallel()
+	conformance(t, external(t, serve(t, true)))
+}
 
 // conformance is what lacre.Store promises, asked of a fresh store.
 func conformance(t *testing.T, s *store.Store) {

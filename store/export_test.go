@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -44,3 +45,15 @@ func (s *Store) GiveUp(err error) {
 
 // One reads any record by its identifying fields.
 func One(ctx context.Context, s *Store, r lacre.Record) (lacre.Record, error) { return one(ctx, s, r) }
+
+// Decode reads a value as if it were stored under key.
+func Decode(key string, value []byte) (lacre.Record, error) {
+	r, err := decode(&mvccpb.KeyValue{Key: []byte(key), Value: value, ModRevision: 1})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Frame puts header and checksum before a payload.
+func Frame(key string, payload []byte) string { return frame(key, payload) }

@@ -44,7 +44,7 @@ func External(ctx context.Context, c ExternalConfig) (*Store, error) {
 		TLS:                  c.TLS,
 		Username:             c.Username,
 		Password:             c.Password,
-		DialTimeout:          5 * time.Second,
+		DialTimeout:          patience,
 		DialKeepAliveTime:    10 * time.Second, // a dead peer is noticed, not waited for
 		DialKeepAliveTimeout: 5 * time.Second,
 		// Three seconds of retries outlive the election of a leader.

@@ -40,6 +40,7 @@ func serve(tb testing.TB, secured bool) *cluster {
 		cfg.ClientTLSInfo.CertFile, cfg.ClientTLSInfo.KeyFile, c.tls = certificateFiles(tb)
 	}
 	cfg.ListenPeerUrls = nil
+	cfg.BcryptCost = 4 // bcrypt's lowest: hashing is not under test
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{listen}, []url.URL{listen}
 	server, err := embed.StartEtcd(cfg)
 	if err != nil {
@@ -101,6 +102,7 @@ func external(tb testing.TB, c *cluster) *store.Store {
 }
 
 func TestExternalSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	c := serve(t, true)
 	stranger := testcert.NewCA(t, "stranger")
 	closed, err := net.Listen("tcp", "127.0.0.1:0")

@@ -56,6 +56,7 @@ func testWatch(t *testing.T, s *store.Store) {
 }
 
 func TestWatchKeepsARevisionTogether(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	p := id("big")
 	var wide []lacre.Record
@@ -75,6 +76,7 @@ func TestWatchKeepsARevisionTogether(t *testing.T) {
 // Writers and watchers run at once: every watcher, wherever it starts, must see every
 // later revision once and in order.
 func TestWatchIsCompleteAndInOrder(t *testing.T) {
+	t.Parallel()
 	const writers, writes = 4, 50
 	s := open(t)
 	p := id("order")
@@ -126,6 +128,7 @@ func firstError(ctx context.Context, s *store.Store, after int64) error {
 }
 
 func TestWatchTellsWhenHistoryIsGone(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	p := id("compacted")
 	first := put(t, s, domain(p, "a.example"))
@@ -146,6 +149,7 @@ func TestWatchTellsWhenHistoryIsGone(t *testing.T) {
 }
 
 func TestWatchCarriesDamage(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	p := id("damage")
 	d := domain(p, "a.example")
@@ -168,6 +172,7 @@ func TestWatchCarriesDamage(t *testing.T) {
 }
 
 func TestWatchEnds(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
