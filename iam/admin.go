@@ -1,0 +1,183 @@
+package iam
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+
+	"lacre"
+)
+
+// Administration. These check no permission: they are for whoever runs the process. by
+// is the person the audit row names.
+
+// ErrNameTaken means that the account has a user or project of that name.
+var ErrNameTaken = errors.New("the name is taken")
+
+// What the audit rows of administration say was done.
+const (
+	createdProject  lacre.Permission = "iam:projects:create"
+	createdUser     lacre.Permission = "iam:users:create"
+	changedPassword lacre.Permission = "iam:users:setPassword"
+	disabledUser    lacre.Permission = "iam:users:disable"
+	enabledUser     lacre.Permission = "iam:users:enable"
+	grantedRole     lacre.Permission = "iam:permissions:grantRole"
+)
+
+// updateAttempts bounds how often a change of a user is tried again when it was
+// overtaken by another.
+const updateAttempts = 8
+
+// CreateProject makes a project in an account. The account need not exist: it is no
+// more than a name that projects and users share.
+func (a *IAM) CreateProject(ctx context.Context, by lacre.Caller, account, name string) (*lacre.Project, error) {
+	if err := errors.Join(checkName("account", account), checkName("name", name)); err != nil {
+		return nil, err
+	}
+	p := a.newProject(account, name)
+	tx := lacre.Tx{Put: []lacre.Record{p, projectName(p)}}
+	revision, err := a.commit(ctx, by, createdProject, "project/"+p.ID, tx)
+	if err != nil {
+		return nil, fmt.Errorf("creating project %q: %w", name, nameTaken(err))
+	}
+	p.Revision = revision
+	return p, nil
+}
+
+// CreateUser makes a user without any role in an account. Passwords are 8 to 128 bytes.
+func (a *IAM) CreateUser(ctx context.Context, by lacre.Caller, account, name, password string) (*lacre.User, error) {
+	err := errors.Join(checkName("account", account), checkName("name", name), checkPassword(password))
+	if err != nil {
+		return nil, err
+	}
+	u := a.newUser(account, name, password)
+	tx := lacre.Tx{Put: []lacre.Record{u, userName(u)}}
+	revision, err := a.commit(ctx, by, createdUser, "user/"+u.ID, tx)
+	if err != nil {
+		return nil, fmt.Errorf("creating user %q: %w", name, nameTaken(err))
+	}
+	u.Revision = revision
+	return u, nil
+}
+
+// SetPassword changes a user's password and ends all of the user's tokens.
+func (a *IAM) SetPassword(ctx context.Context, by lacre.Caller, userID, password string) error {
+	if err := checkPassword(password); err != nil {
+		return err
+	}
+	hashed := hashPassword(password)
+	return a.update(ctx, by, changedPassword, userID, func(u *lacre.User) {
+		u.PasswordHash, u.Epoch = hashed, u.Epoch+1
+	})
+}
+
+// Disable keeps a user out and ends all of the user's tokens, within a second on every
+// node.
+func (a *IAM) Disable(ctx context.Context, by lacre.Caller, userID string) error {
+	return a.update(ctx, by, disabledUser, userID, func(u *lacre.User) { u.Disabled, u.Epoch = true, u.Epoch+1 })
+}
+
+// Enable lets a disabled user sign in again. Tokens from before stay refused.
+func (a *IAM) Enable(ctx context.Context, by lacre.Caller, userID string) error {
+	return a.update(ctx, by, enabledUser, userID, func(u *lacre.User) { u.Disabled = false })
+}
+
+// Grant gives a user a role in a project, instead of the one the user had there.
+func (a *IAM) Grant(ctx context.Context, by lacre.Caller, userID, projectID string, role lacre.Role) error {
+	if !role.Known() {
+		return lacre.FieldErrorf(lacre.CodeInvalidField, "role", "expected admin, operator or viewer")
+	}
+	project, err := a.users.Project(ctx, projectID)
+	if err != nil {
+		return fmt.Errorf("granting a role in project %s: %w", projectID, err)
+	}
+	return a.update(ctx, by, grantedRole, userID, func(u *lacre.User) {
+		if u.Roles == nil {
+			u.Roles = map[string]lacre.Role{}
+		}
+		u.Roles[projectID] = role
+	}, project)
+}
+
+// update repeats one read, change and commit of a user until nobody got in between.
+func (a *IAM) update(ctx context.Context, by lacre.Caller, action lacre.Permission, userID string,
+	change func(*lacre.User), check ...lacre.Record) error {
+	for range updateAttempts {
+		u, err := a.users.User(ctx, userID)
+		if err != nil {
+			return fmt.Errorf("reading user %s: %w", userID, err)
+		}
+		change(u)
+		_, err = a.commit(ctx, by, action, "user/"+userID, lacre.Tx{Put: []lacre.Record{u}, Check: check})
+		if err == nil {
+			return nil
+		}
+		if _, overtaken := errors.AsType[*lacre.ConflictError](err); !overtaken {
+			return fmt.Errorf("changing user %s: %w", userID, err)
+		}
+	}
+	return lacre.Errorf(lacre.CodeContended, "too many concurrent changes, try again")
+}
+
+func (a *IAM) commit(ctx context.Context, by lacre.Caller, action lacre.Permission, resource string, tx lacre.Tx) (int64, error) {
+	tx.Audit = lacre.Audit{
+		Time: a.now().UTC(), Action: action, Resource: resource,
+		UserID: by.UserID, UserName: by.UserName, Source: by.Source, RequestID: by.RequestID,
+	}
+	return a.users.Commit(ctx, tx)
+}
+
+func (a *IAM) newProject(account, name string) *lacre.Project {
+	return &lacre.Project{
+		ID: lacre.NewID(), Name: name, AccountID: accountID(account), AccountName: account, Created: a.now().UTC(),
+	}
+}
+
+func (a *IAM) newUser(account, name, password string) *lacre.User {
+	return &lacre.User{
+		ID: lacre.NewID(), AccountID: accountID(account), AccountName: account, Name: name,
+		PasswordHash: hashPassword(password), Roles: map[string]lacre.Role{}, Created: a.now().UTC(),
+	}
+}
+
+func projectName(p *lacre.Project) *lacre.ProjectName {
+	return &lacre.ProjectName{AccountName: p.AccountName, Name: p.Name, ProjectID: p.ID}
+}
+
+func userName(u *lacre.User) *lacre.UserName {
+	return &lacre.UserName{AccountName: u.AccountName, Name: u.Name, UserID: u.ID}
+}
+
+// accountID is the id of an account, 32 lower-case hexadecimal digits. It derives from
+// the name, so that everything made in an account agrees without a record of it.
+func accountID(name string) string {
+	sum := sha256.Sum256([]byte("lacre/account/v1/" + name))
+	return hex.EncodeToString(sum[:16])
+}
+
+// nameTaken tells a claimed name from other failures.
+func nameTaken(err error) error {
+	if conflict, ok := errors.AsType[*lacre.ConflictError](err); ok {
+		return fmt.Errorf("%w: %w", ErrNameTaken, conflict)
+	}
+	return err
+}
+
+// checkName allows what can be typed, read and told apart: 1 to 64 printable
+// characters, no spaces around them.
+func checkName(field, name string) error {
+	first, _ := utf8.DecodeRuneInString(name)
+	last, _ := utf8.DecodeLastRuneInString(name)
+	good := utf8.ValidString(name) && name != "" && utf8.RuneCountInString(name) <= 64 && first != ' ' && last != ' '
+	for _, c := range name {
+		good = good && unicode.IsPrint(c)
+	}
+	if !good {
+		return lacre.FieldErrorf(lacre.CodeInvalidField, field, "expected 1 to 64 printable characters without spaces around them")
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+// Package iam says who is calling: it keeps users and their passwords, answers the
+// identity calls of the compatible API and turns a token into a lacre.Caller.
+//
+// Tokens are stateless: signed, then checked against the user's record, so that a
+// disabled user, a changed password or a revoked token ends them within a second.
+package iam
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/jwt"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"lacre"
+)
+
+// Users is what iam needs of a store. The rules of lacre.Store hold: a record that is
+// not there is lacre.ErrNotStored, one that cannot be asked for lacre.ErrUnavailable.
+type Users interface {
+	// User returns a record that is the caller's to change.
+	User(ctx context.Context, id string) (*lacre.User, error)
+	UserByName(ctx context.Context, account, name string) (*lacre.User, error)
+	// Users returns everybody, of all accounts. There is no index by account id.
+	Users(ctx context.Context) ([]*lacre.User, error)
+	Project(ctx context.Context, id string) (*lacre.Project, error)
+	ProjectByName(ctx context.Context, account, name string) (*lacre.Project, error)
+	Projects(ctx context.Context) ([]*lacre.Project, error)
+	Commit(ctx context.Context, tx lacre.Tx) (int64, error)
+	// Revoke refuses a token id until its token has expired anyway.
+	Revoke(ctx context.Context, tokenID string, until time.Time) error
+	Revoked(ctx context.Context, tokenID string) (bool, error)
+}
+
+// Config is what an IAM is made of.
+type Config struct {
+	Users    Users
+	TokenKey []byte           // as from NewTokenKey, the same on every node
+	Now      func() time.Time // time.Now when nil
+	Log      *slog.Logger     // discards when nil
+}
+
+// IAM answers the identity calls (it is an http.Handler for /v3/) and recognises
+// callers. It is safe for concurrent use.
+type IAM struct {
+	users  Users
+	now    func() time.Time
+	log    *slog.Logger
+	tokens jwt.MAC                      // signs and verifies
+	seen   *lru.Cache[string, sighting] // by token id; one token has one scope for good
+	door   *door                        // in front of whatever an unknown sender may make expensive
+	people *lockout[attempt]
+	places *lockout[string] // by source alone
+	mux    *http.ServeMux
+}
+
+// Bounds of what is kept in memory for callers, some hundred bytes each.
+const (
+	rememberedTokens   = 8192
+	rememberedAttempts = 16384
+)
+
+// New returns an IAM over its parts. It fails when TokenKey is no key.
+func New(c Config) (*IAM, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	tokens, err := tokenMAC(c.TokenKey)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := lru.New[string, sighting](rememberedTokens)
+	if err != nil {
+		return nil, fmt.Errorf("making the token cache: %w", err)
+	}
+	a := &IAM{
+		users: c.Users, now: c.Now, log: c.Log, tokens: tokens, seen: seen, door: newDoor(),
+		people: newLockout[attempt](failuresPerPerson), places: newLockout[string](failuresPerPlace),
+	}
+	a.mux = a.routes()
+	return a, nil
+}
+
+// NewTokenKey makes the key that signs tokens: a Tink keyset in the clear, to be kept
+// sealed (keyring.Secret).
+func NewTokenKey() ([]byte, error) {
+	handle, err := keyset.NewHandle(jwt.HS256Template())
+	if err != nil {
+		return nil, fmt.Errorf("making a token key: %w", err)
+	}
+	var b bytes.Buffer
+	if err := insecurecleartextkeyset.Write(handle, keyset.NewBinaryWriter(&b)); err != nil {
+		return nil, fmt.Errorf("writing a token key: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func tokenMAC(key []byte) (jwt.MAC, error) {
+	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(key)))
+	if err != nil {
+		return nil, errors.New("the token key is not a keyset") // its text may show the key
+	}
+	mac, err := jwt.NewMAC(handle)
+	if err != nil {
+		return nil, errors.New("the token key does not sign tokens")
+	}
+	return mac, nil
+}
+
+// Authenticate says who sent r, by its X-Auth-Token. The Caller lacks RequestID and
+// Source, which only the receiver of r knows. Errors carry the codes CodeTokenMissing,
+// CodeTokenExpired, CodeTokenInvalid, CodeNoProject, CodeForbidden (the user lost the
+// role in the project) or CodeUnavailable: without the store nobody is recognised.
+func (a *IAM) Authenticate(r *http.Request) (lacre.Caller, error) {
+	s, err := a.session(r.Context(), r.Header.Get("X-Auth-Token"))
+	if err != nil {
+		return lacre.Caller{}, err
+	}
+	if s.token.ProjectID == "" {
+		return lacre.Caller{}, lacre.Errorf(lacre.CodeNoProject, "the token is not scoped to a project")
+	}
+	// The token does not carry the role: one that is changed counts at once.
+	role := s.user.Roles[s.project.ID]
+	if !role.Known() {
+		return lacre.Caller{}, lacre.Errorf(lacre.CodeForbidden, "the user has no role in the project")
+	}
+	return lacre.Caller{
+		UserID: s.user.ID, UserName: s.user.Name, AccountID: s.user.AccountID,
+		ProjectID: s.project.ID, ProjectName: s.project.Name, Role: role,
+	}, nil
+}
+
+// storeError gives a store that did not answer its code. Damaged records and others
+// stay without one: they are internal errors, and their text is for the log.
+func storeError(doing string, err error) error {
+	if errors.Is(err, lacre.ErrUnavailable) {
+		return &lacre.Error{Code: lacre.CodeUnavailable, Message: "The store did not answer", Err: fmt.Errorf("%s: %w", doing, err)}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
