@@ -44,11 +44,25 @@ func (e *Edge) handshake(c *conn, h *handoff) {
 	e.metrics.handshake(outcomeOf(c, err, state.DidResume), state.Version, time.Since(start))
 	if err != nil {
 		e.sampled.debug(e.log, "handshake failed", "err", err, "remote", c.RemoteAddr())
+		tellPlainHTTP(c, err)
 		_ = secured.Close()
 		return
 	}
 	_ = c.SetDeadline(time.Time{}) // fails only if closed; so does the next read
 	h.give(secured)
+}
+
+// tellPlainHTTP answers a client that speaks HTTP where TLS is spoken, as net/http
+// does; TLS has read five bytes by then.
+func tellPlainHTTP(c *conn, err error) {
+	header, ok := errors.AsType[tls.RecordHeaderError](err)
+	if !ok || header.Conn == nil {
+		return
+	}
+	switch string(header.RecordHeader[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET":
+		_, _ = io.WriteString(c, "HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks HTTPS.\n") // a courtesy
+	}
 }
 
 // outcome is how a handshake ended, as the metrics name it.

@@ -1,0 +1,122 @@
+package edge_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"lacre"
+	"lacre/internal/testcert"
+)
+
+// request makes one request and returns its status, 0 when the handshake failed.
+func request(t *testing.T, c *http.Client, url string) (int, error) {
+	t.Helper()
+	resp, err := c.Get(url)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, nil
+}
+
+func verifyClients(d *lacre.Domain) { d.VerifyClient = true }
+
+func certified(ca *testcert.CA, t *testing.T, opts ...testcert.Option) func(*tls.Config) {
+	cert := ca.Leaf(t, []string{"client"}, opts...).TLS()
+	return func(c *tls.Config) {
+		// Sent whatever authorities the server names: what counts is what it verifies.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	}
+}
+
+func TestClientCertificates(t *testing.T) {
+	w := newWorld(t)
+	good, bad := testcert.NewCA(t, "good"), testcert.NewCA(t, "bad")
+	now := time.Now()
+	past := testcert.WithValidity(now.Add(-2*time.Hour), now.Add(-time.Hour))
+	w.domain("auth.example.com", []*lacre.Certificate{w.certificate(w.leaf([]string{"auth.example.com"}), good)}, verifyClients)
+	w.domain("rootless.example.com", []*lacre.Certificate{w.certificate(w.leaf([]string{"rootless.example.com"}))}, verifyClients)
+	w.domain("open.example.com", []*lacre.Certificate{w.certificate(w.leaf([]string{"open.example.com"}), good)})
+	none := func(*tls.Config) {}
+	for _, test := range []struct {
+		name, host string
+		client     func(*tls.Config)
+		want       bool
+	}{
+		{"verified", "auth.example.com", certified(good, t), true},
+		{"an intermediate is verified too", "auth.example.com", certified(good.Intermediate(t, "sub"), t), true},
+		{"no certificate", "auth.example.com", none, false},
+		{"another CA", "auth.example.com", certified(bad, t), false},
+		{"expired", "auth.example.com", certified(good, t, past), false},
+		{"the CA of the server's own leaf", "auth.example.com", certified(w.ca, t), false},
+		{"no trust roots: nobody", "rootless.example.com", certified(good, t), false},
+		{"no trust roots, no certificate", "rootless.example.com", none, false},
+		{"not demanded", "open.example.com", none, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
+				status, err := request(t, w.client(false, version, test.client), "https://"+test.host)
+				if (status == 200) != test.want {
+					t.Errorf("got status %d, %v, want success %v", status, err, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestStricterPolicyEndsOldConnections: a connection made before is held to the
+// policy as it is now.
+func TestStricterPolicyEndsOldConnections(t *testing.T) {
+	good, next := testcert.NewCA(t, "good"), testcert.NewCA(t, "next")
+	for _, test := range []struct {
+		name   string
+		before func(*lacre.Domain)
+		change func(*world, *lacre.Domain, *lacre.Certificate)
+	}{
+		{"client certificates are demanded", func(*lacre.Domain) {},
+			func(w *world, d *lacre.Domain, _ *lacre.Certificate) { d.VerifyClient = true; w.store(d) }},
+		{"other trust roots", verifyClients,
+			func(w *world, d *lacre.Domain, c *lacre.Certificate) { w.rotate(c, w.leaf([]string{d.Host}), next) }},
+		{"TLS 1.3 is demanded", func(*lacre.Domain) {},
+			func(w *world, d *lacre.Domain, _ *lacre.Certificate) { d.MinTLS = "TLSv1.3"; w.store(d) }},
+		{"the domain is gone", func(*lacre.Domain) {},
+			func(w *world, d *lacre.Domain, _ *lacre.Certificate) { w.commit(lacre.Tx{Delete: []lacre.Record{d}}) }},
+	} {
+		for _, http2 := range []bool{false, true} {
+			t.Run(test.name, func(t *testing.T) {
+				w := newWorld(t)
+				cert := w.certificate(w.leaf([]string{"a.example.com"}), good)
+				d := w.domain("a.example.com", []*lacre.Certificate{cert}, test.before)
+				client := w.client(http2, tls12, certified(good, t))
+				if status, err := request(t, client, "https://a.example.com/"); status != 200 {
+					t.Fatalf("before: got %d, %v, want 200", status, err)
+				}
+				test.change(w, d, cert)
+				if status, err := request(t, client, "https://a.example.com/"); status != http.StatusMisdirectedRequest {
+					t.Errorf("after: got %d, %v, want 421", status, err)
+				}
+			})
+		}
+	}
+}
+
+// TestSameRootsKeepConnections: a rotation with the same trust roots disturbs nobody.
+func TestSameRootsKeepConnections(t *testing.T) {
+	w := newWorld(t)
+	good := testcert.NewCA(t, "good")
+	cert := w.certificate(w.leaf([]string{"a.example.com"}), good)
+	w.domain("a.example.com", []*lacre.Certificate{cert}, verifyClients)
+	client := w.client(true, certified(good, t))
+	for i := range 5 {
+		if status, err := request(t, client, "https://a.example.com/"); status != 200 {
+			t.Fatalf("request %d: got %d, %v, want 200", i, status, err)
+		}
+		w.rotate(cert, w.leaf([]string{"a.example.com"}), good)
+	}
+}

@@ -1,0 +1,355 @@
+package edge_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"lacre"
+	"lacre/edge"
+	"lacre/internal/testcert"
+	"lacre/keypair"
+	"lacre/store"
+)
+
+// shared is one real store for all tests; each test has a project and an instance of
+// its own in it.
+var shared *store.Store
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "edge")
+	if err != nil {
+		panic(err)
+	}
+	shared, err = store.Embedded(context.Background(), store.EmbeddedConfig{Dir: dir})
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	shared.Close()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// strongbox is a Sealer whose sealed keys are numbers; it can be told to fail.
+type strongbox struct {
+	mu     sync.Mutex
+	keys   map[string][]byte
+	opened atomic.Int64
+	broken atomic.Bool
+}
+
+var errBroken = errors.New("the strongbox is broken")
+
+func (b *strongbox) Seal(_ context.Context, _ string, plaintext, _ []byte) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	id := fmt.Sprintf("sealed %d", len(b.keys))
+	b.keys[id] = bytes.Clone(plaintext)
+	return []byte(id), nil
+}
+
+func (b *strongbox) Open(_ context.Context, _ string, sealed, _ []byte) ([]byte, error) {
+	b.opened.Add(1)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key, ok := b.keys[string(sealed)]
+	if !ok || b.broken.Load() {
+		return nil, errBroken
+	}
+	return bytes.Clone(key), nil
+}
+
+// world is an edge with everything around it: a store, a CA, a project, an instance.
+type world struct {
+	testing.TB
+	edge    *edge.Edge
+	ca      *testcert.CA
+	box     *strongbox
+	project string
+	inst    string
+	addr    string // of the TLS listener
+	plain   string // of the plain HTTP listener
+	log     *syncBuffer
+}
+
+// newWorld starts an edge. Changes of the config are applied before it starts.
+func newWorld(tb testing.TB, configure ...func(*edge.Config)) *world {
+	tb.Helper()
+	w := &world{
+		TB: tb, ca: testcert.NewCA(tb, "edge test"), box: &strongbox{keys: map[string][]byte{}},
+		project: lacre.NewID(), inst: lacre.NewID(), log: &syncBuffer{},
+	}
+	w.store(&lacre.Project{ID: w.project, Name: w.project, Created: time.Now()})
+	cfg := edge.Config{
+		Feed: shared, Sealer: w.box, Instance: w.inst, AllowLoopback: true,
+		Log:           slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		UpstreamRoots: w.ca.Pool(),
+	}
+	for _, change := range configure {
+		change(&cfg)
+	}
+	w.edge = startEdge(tb, cfg, w)
+	return w
+}
+
+func startEdge(tb testing.TB, cfg edge.Config, w *world) *edge.Edge {
+	tb.Helper()
+	e, err := edge.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = e.Follow(ctx) })
+	secure, plain := listen(tb), listen(tb)
+	w.addr, w.plain = secure.Addr().String(), plain.Addr().String()
+	running.Go(func() { mustClose(tb, e.ServeTLS(secure)) })
+	running.Go(func() { mustClose(tb, e.ServePlain(plain)) })
+	tb.Cleanup(func() {
+		cancel()
+		grace, done := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer done()
+		_ = e.Shutdown(grace) // tests leave connections open
+		running.Wait()
+	})
+	return e
+}
+
+func mustClose(tb testing.TB, err error) {
+	if !errors.Is(err, http.ErrServerClosed) {
+		tb.Errorf("serving ended with %v, want http.ErrServerClosed", err)
+	}
+}
+
+func listen(tb testing.TB) net.Listener {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+// store writes new or changed records and sets their revision.
+func (w *world) store(records ...lacre.Record) int64 {
+	w.Helper()
+	return w.commit(lacre.Tx{Put: records})
+}
+
+func (w *world) commit(tx lacre.Tx) int64 {
+	w.Helper()
+	tx.Audit = lacre.Audit{ProjectID: w.project, Action: lacre.CanModifyCertificate}
+	revision, err := shared.Commit(context.Background(), tx)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, r := range tx.Put {
+		switch r := r.(type) {
+		case *lacre.Domain:
+			r.Revision = revision
+		case *lacre.Certificate:
+			r.Revision = revision
+		case *lacre.Project:
+			r.Revision = revision
+		}
+	}
+	if w.edge != nil {
+		w.applied(revision)
+	}
+	return revision
+}
+
+func (w *world) applied(revision int64) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := w.edge.Applied(ctx, revision); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// leaf makes a leaf for hosts.
+func (w *world) leaf(hosts []string, opts ...testcert.Option) *testcert.Leaf {
+	w.Helper()
+	return w.ca.Leaf(w, hosts, opts...)
+}
+
+// version makes version n of a certificate from a leaf.
+func (w *world) version(certificateID string, n int, leaf *testcert.Leaf) *lacre.Version {
+	w.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(leaf.Key)
+	if err != nil {
+		w.Fatal(err)
+	}
+	sealed, _ := w.box.Seal(context.Background(), w.project, der, nil)
+	v := &lacre.Version{
+		ProjectID: w.project, CertificateID: certificateID, Number: n, SealedKey: sealed,
+		Facts:   keypair.Facts{Algorithm: keypair.ECC, NotBefore: leaf.Cert.NotBefore, NotAfter: leaf.Cert.NotAfter},
+		Created: time.Now(),
+	}
+	if leaf.Cert.PublicKeyAlgorithm == x509.RSA {
+		v.Facts.Algorithm = keypair.RSA
+	}
+	for _, c := range leaf.Chain {
+		v.Chain = append(v.Chain, c.Raw)
+	}
+	return v
+}
+
+// certificate stores a certificate with its first version.
+func (w *world) certificate(leaf *testcert.Leaf, roots ...*testcert.CA) *lacre.Certificate {
+	w.Helper()
+	c := &lacre.Certificate{ID: lacre.NewID(), ProjectID: w.project, Version: 1, Scope: lacre.ScopeGlobal}
+	v := w.version(c.ID, 1, leaf)
+	for _, root := range roots {
+		v.TrustRoots = append(v.TrustRoots, root.Cert.Raw)
+	}
+	c.Facts = v.Facts
+	w.store(c, v)
+	return c
+}
+
+// rotate gives c another version.
+func (w *world) rotate(c *lacre.Certificate, leaf *testcert.Leaf, roots ...*testcert.CA) int64 {
+	w.Helper()
+	c.Version++
+	v := w.version(c.ID, c.Version, leaf)
+	for _, root := range roots {
+		v.TrustRoots = append(v.TrustRoots, root.Cert.Raw)
+	}
+	return w.store(c, v)
+}
+
+// domain stores a domain bound to certificates, edited before it is stored.
+func (w *world) domain(host string, certs []*lacre.Certificate, edits ...func(*lacre.Domain)) *lacre.Domain {
+	w.Helper()
+	d := &lacre.Domain{
+		ID: lacre.NewID(), ProjectID: w.project, InstanceID: w.inst, GroupID: lacre.NewID(),
+		Name: host, Host: host, MinTLS: "TLSv1.1", Created: time.Now(),
+	}
+	for _, c := range certs {
+		d.Bindings = append(d.Bindings, lacre.Binding{CertificateID: c.ID, Algorithm: c.Facts.Algorithm})
+	}
+	for _, edit := range edits {
+		edit(d)
+	}
+	w.store(d)
+	return d
+}
+
+// site stores a domain with a certificate of its own.
+func (w *world) site(host string, edits ...func(*lacre.Domain)) (*lacre.Domain, *lacre.Certificate) {
+	w.Helper()
+	c := w.certificate(w.leaf([]string{host}))
+	return w.domain(host, []*lacre.Certificate{c}, edits...), c
+}
+
+func upstream(url string) func(*lacre.Domain) {
+	return func(d *lacre.Domain) { d.Upstream = url }
+}
+
+// dial makes a TLS connection with a server name.
+func (w *world) dial(name string, edits ...func(*tls.Config)) (*tls.Conn, error) {
+	cfg := &tls.Config{ServerName: name, RootCAs: w.ca.Pool()}
+	for _, edit := range edits {
+		edit(cfg)
+	}
+	raw, err := net.DialTimeout("tcp", w.addr, 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	raw.SetDeadline(time.Now().Add(15 * time.Second))
+	c := tls.Client(raw, cfg)
+	if err := c.Handshake(); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// connect is dial for connections that must succeed.
+func (w *world) connect(name string, edits ...func(*tls.Config)) *tls.Conn {
+	w.Helper()
+	c, err := w.dial(name, edits...)
+	if err != nil {
+		w.Fatalf("handshake for %q: %v", name, err)
+	}
+	w.Cleanup(func() { c.Close() })
+	return c
+}
+
+// serial returns the serial number of the leaf that a new handshake is shown.
+func (w *world) serial(name string, edits ...func(*tls.Config)) string {
+	w.Helper()
+	c := w.connect(name, edits...)
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
+}
+
+// client returns an HTTP client that connects to the edge whatever the URL says.
+func (w *world) client(http2 bool, edits ...func(*tls.Config)) *http.Client {
+	w.Helper()
+	cfg := &tls.Config{RootCAs: w.ca.Pool()}
+	for _, edit := range edits {
+		edit(cfg)
+	}
+	t := &http.Transport{
+		TLSClientConfig: cfg, ForceAttemptHTTP2: http2, DisableCompression: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", w.addr)
+		},
+	}
+	w.Cleanup(t.CloseIdleConnections)
+	return &http.Client{Transport: t, Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+}
+
+func tls12(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }
+func tls13(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }
+
+// eachTLS runs a test for both versions of TLS.
+func eachTLS(t *testing.T, test func(t *testing.T, version func(*tls.Config))) {
+	t.Run("TLS 1.2", func(t *testing.T) { test(t, tls12) })
+	t.Run("TLS 1.3", func(t *testing.T) { test(t, tls13) })
+}
+
+// eventually waits for a condition that nothing announces.
+func eventually(tb testing.TB, what string, condition func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(15 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatalf("%s: did not happen in 15 s", what)
+		}
+	}
+}
+
+// syncBuffer is a log that can be read while it is written.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
