@@ -116,7 +116,7 @@ func (s *server) account(rec *recorder, r *http.Request, took time.Duration) {
 		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", rec.status),
 		slog.String("code", rec.code), slog.Duration("took", took), slog.Int("bytes", rec.bytes),
 		slog.String("project", rec.caller.ProjectID), slog.String("user", rec.caller.UserName),
-		slog.String("source", source(r)), slog.String("request_id", rec.requestID))
+		slog.String("source", source(r)), slog.String("request_id", rec.Header().Get("X-Request-Id")))
 }
 
 // source is the address of the peer. Forwarding headers are not believed: anyone can
@@ -129,9 +129,8 @@ func source(r *http.Request) string {
 	return host
 }
 
-// identity passes a request on to IAM, with the request id it is to answer with.
+// identity passes a request on to IAM, which has its own request ids.
 func (s *server) identity(w http.ResponseWriter, r *http.Request) {
-	r.Header.Set("X-Request-Id", w.(*recorder).requestID)
 	s.limitBody(w, r)
 	s.IAM.ServeHTTP(w, r)
 }
