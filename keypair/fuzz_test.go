@@ -12,6 +12,9 @@ import (
 // slowest is a generous bound on one upload, which takes some tens of milliseconds at
 // worst: fuzzing runs instrumented, in parallel and on shared machines. What bounds the
 // work itself are the limits, which have tests of their own.
+//
+// Fuzz with -fuzzminimizetime=5x: by default Go spends up to a minute on making one
+// interesting certificate shorter and tries next to nothing new.
 const slowest = 2 * time.Second
 
 func FuzzParse(f *testing.F) {
