@@ -52,18 +52,12 @@ type EmbeddedConfig struct {
 func Embedded(ctx context.Context, c EmbeddedConfig) (*Store, error) {
 	dir, err := openDirectory(c.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("opening the data directory: %w", err)
+		return nil, fmt.Errorf("opening the data directory %s: %w", c.Dir, err)
 	}
 	s := newStore(c.Log, c.Now, c.Random)
-	started, err := startEtcd(ctx, s, c)
-	if err == nil {
-		err = dir.markUsed()
-	}
+	started, err := s.start(ctx, c, dir)
 	if err != nil {
 		s.end(err)
-		if started == nil || stopEtcd(started) == nil {
-			dir.unlock()
-		}
 		return nil, fmt.Errorf("starting the store in %s: %w", c.Dir, err)
 	}
 	client := v3client.New(started.Server)
@@ -80,51 +74,77 @@ func orDefault[T comparable](value, otherwise T) T {
 	return value
 }
 
-// startEtcd starts etcd and waits until it serves. etcd may end the goroutine that
-// starts it, or panic, when its files are damaged: both become errors here.
-func startEtcd(ctx context.Context, s *Store, c EmbeddedConfig) (*embed.Etcd, error) {
-	type outcome struct {
-		etcd *embed.Etcd
-		err  error
-	}
-	level := zap.NewAtomicLevelAt(zap.ErrorLevel)
-	cfg := etcdConfig(c, newZapAt(s.log, level, s.died))
-	outcomes := make(chan outcome, 1)
-	go func() {
-		o := outcome{err: errors.New("etcd did not start")}
-		defer func() {
-			if p := recover(); p != nil {
-				o.err = fmt.Errorf("etcd did not start: %v", p)
-			}
-			outcomes <- o
-		}()
-		o.etcd, o.err = embed.StartEtcd(cfg)
-	}()
-	var o outcome
+// attempt is what came of starting etcd.
+type attempt struct {
+	etcd *embed.Etcd
+	err  error
+}
+
+// start starts etcd and waits until it serves. When it does not, the directory is
+// unlocked as soon as etcd has let go of it.
+func (s *Store) start(ctx context.Context, c EmbeddedConfig, dir *directory) (*embed.Etcd, error) {
+	attempts := s.launch(ctx, c)
+	var a attempt
 	select {
-	case o = <-outcomes:
+	case a = <-attempts:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		a.err = ctx.Err()
+	case <-s.life.Done(): // a goroutine of etcd has died that the start waits for
+		a.err = context.Cause(s.life)
 	}
-	if cause := context.Cause(s.life); cause != nil {
-		return o.etcd, damaged(c.Dir, cause)
+	if a.err == nil {
+		a.err = dir.markUsed()
 	}
-	if o.err != nil {
-		return nil, damaged(c.Dir, o.err)
+	if a.err == nil {
+		return a.etcd, nil
 	}
-	select {
-	case <-o.etcd.Server.ReadyNotify():
-		level.SetLevel(zap.WarnLevel) // what it warns about while starting are its defaults
-		return o.etcd, nil
-	case <-s.life.Done():
-		return o.etcd, damaged(c.Dir, context.Cause(s.life))
-	case <-ctx.Done():
-		return o.etcd, ctx.Err()
+	if a.etcd != nil {
+		attempts = make(chan attempt, 1)
+		attempts <- a
+	}
+	go abandon(attempts, dir)
+	if errors.Is(a.err, ctx.Err()) {
+		return nil, a.err
+	}
+	return nil, fmt.Errorf("%w (if it is damaged, restore it from a backup; nothing in it was replaced)", a.err)
+}
+
+func abandon(attempts <-chan attempt, dir *directory) {
+	if a := <-attempts; a.etcd == nil || stopEtcd(a.etcd) == nil {
+		dir.unlock()
 	}
 }
 
-func damaged(dir string, err error) error {
-	return fmt.Errorf("%w (if %s is damaged, restore it from a backup; nothing in it was replaced)", err, dir)
+// launch starts etcd on a goroutine of its own: when its files are damaged, etcd ends the
+// goroutine that it runs on, or panics. Both become errors here.
+func (s *Store) launch(ctx context.Context, c EmbeddedConfig) chan attempt {
+	attempts := make(chan attempt, 1)
+	level := zap.NewAtomicLevelAt(zap.ErrorLevel)
+	cfg := etcdConfig(c, newZap(s.log, level, s.died))
+	go func() {
+		a := attempt{err: errors.New("etcd did not start")}
+		defer func() {
+			if p := recover(); p != nil {
+				a.err = fmt.Errorf("etcd did not start: %v", p)
+			}
+			if cause := context.Cause(s.life); cause != nil && a.err != nil {
+				a.err = cause
+			}
+			attempts <- a
+		}()
+		if a.etcd, a.err = embed.StartEtcd(cfg); a.err != nil {
+			return
+		}
+		select {
+		case <-a.etcd.Server.ReadyNotify():
+			level.SetLevel(zap.WarnLevel) // what it warns of while starting are its defaults
+		case <-s.life.Done():
+			a.err = context.Cause(s.life)
+		case <-ctx.Done():
+			a.err = ctx.Err()
+		}
+	}()
+	return attempts
 }
 
 // died ends the store's life because the engine gave up.

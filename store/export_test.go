@@ -34,7 +34,7 @@ func ConcernsEdge(key string) bool { return concernsEdge(key) }
 
 // GiveUp does what a fatal entry in etcd's log does.
 func (s *Store) GiveUp(err error) {
-	logger := newZap(s.log, s.died)
+	logger := newZap(s.log, zap.WarnLevel, s.died)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

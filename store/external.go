@@ -13,6 +13,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 )
 
@@ -51,7 +52,7 @@ func External(ctx context.Context, c ExternalConfig) (*Store, error) {
 		MaxUnaryRetries:    30,
 		BackoffWaitBetween: 100 * time.Millisecond,
 		DialOptions:        []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},
-		Logger:             newZap(s.log, nil),
+		Logger:             newZap(s.log, zap.WarnLevel, s.died),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)

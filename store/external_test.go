@@ -3,24 +3,29 @@ package store_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 
+	"lacre"
 	"lacre/internal/testcert"
 	"lacre/store"
 )
 
 // cluster is an etcd that listens on the loopback.
 type cluster struct {
-	server   *embed.Etcd
+	stop     func()
 	endpoint string
 	tls      *tls.Config
 	user     string
@@ -31,8 +36,19 @@ func serve(tb testing.TB, secured bool) *cluster {
 	tb.Helper()
 	c := &cluster{}
 	listen := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	c.start(tb, tb.TempDir(), listen, secured)
+	if secured {
+		c.user, c.password = "root", "only for this test"
+		c.demandPassword(tb)
+	}
+	return c
+}
+
+// start starts the cluster's server in a directory.
+func (c *cluster) start(tb testing.TB, dir string, listen url.URL, secured bool) {
+	tb.Helper()
 	cfg := embed.NewConfig()
-	cfg.Dir = tb.TempDir()
+	cfg.Dir = dir
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	cfg.TickMs, cfg.ElectionMs = 10, 100
 	if secured {
@@ -46,15 +62,11 @@ func serve(tb testing.TB, secured bool) *cluster {
 	if err != nil {
 		tb.Fatalf("starting etcd: %v", err)
 	}
-	tb.Cleanup(server.Close)
+	stop := sync.OnceFunc(server.Close) // etcd panics when closed twice
+	c.stop = stop
+	tb.Cleanup(stop)
 	<-server.Server.ReadyNotify()
-	c.server = server
 	c.endpoint = listen.Scheme + "://" + server.Clients[0].Addr().String()
-	if secured {
-		c.user, c.password = "root", "only for this test"
-		c.demandPassword(tb)
-	}
-	return c
 }
 
 func certificateFiles(tb testing.TB) (certFile, keyFile string, client *tls.Config) {
@@ -124,6 +136,57 @@ func TestExternalSaysWhatIsWrong(t *testing.T) {
 		_, err := store.External(soon(t), test.config)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want something about %q", test.name, err, test.want)
+		}
+	}
+}
+
+// A watch goes on where it was when its server went away and comes back.
+func TestWatchOutlivesItsServer(t *testing.T) {
+	t.Parallel()
+	c, dir := &cluster{}, t.TempDir()
+	c.start(t, dir, url.URL{Scheme: "http", Host: "127.0.0.1:0"}, false)
+	s := external(t, c)
+	seen, start := make(chan lacre.Change), put(t, s, &lacre.Project{ID: "p1"})
+	go func() {
+		defer close(seen)
+		for change, err := range s.Watch(soon(t), start) {
+			if err != nil {
+				t.Errorf("Watch: %v", err)
+				return
+			}
+			if seen <- change; len(change.Put) == 2 {
+				return
+			}
+		}
+	}()
+	before := commit(t, s, lacre.Tx{Audit: auditOf("p1"), Put: []lacre.Record{domain("p1", "before.example")}})
+	if got := <-seen; got.Revision != before {
+		t.Errorf("got revision %d, want %d", got.Revision, before)
+	}
+	address, _ := url.Parse(c.endpoint)
+	c.stop()
+	c.start(t, dir, *address, false)
+	between := commitSoon(t, s, domain("p1", "between.example"))
+	last := commitSoon(t, s, domain("p1", "a.example"), domain("p1", "b.example"))
+	var got []int64
+	for change := range seen {
+		got = append(got, change.Revision)
+	}
+	if diff := cmp.Diff([]int64{between, last}, got); diff != "" {
+		t.Errorf("revisions seen (-want +got):\n%s", diff)
+	}
+}
+
+// commitSoon commits once the connection is there again.
+func commitSoon(t *testing.T, s *store.Store, records ...lacre.Record) int64 {
+	t.Helper()
+	for ctx := soon(t); ; time.Sleep(50 * time.Millisecond) {
+		revision, err := s.Commit(ctx, lacre.Tx{Audit: auditOf("p1"), Put: records})
+		if err == nil {
+			return revision
+		}
+		if !errors.Is(err, lacre.ErrUnavailable) || ctx.Err() != nil {
+			t.Fatalf("Commit: %v", err)
 		}
 	}
 }

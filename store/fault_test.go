@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -162,7 +164,11 @@ func TestACancelledContextIsAnOutage(t *testing.T) {
 
 func TestAnEngineThatGivesUp(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	var log bytes.Buffer
+	s, err := store.Embedded(t.Context(), store.EmbeddedConfig{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
 	watched := make(chan error, 1)
 	go func() { watched <- firstError(t.Context(), s, 0) }()
 	fire := errors.New("no space left on device")
@@ -171,8 +177,8 @@ func TestAnEngineThatGivesUp(t *testing.T) {
 	if err := s.Err(); !errors.Is(err, fire) {
 		t.Errorf("Err: got %v, want the cause", err)
 	}
-	_, err := s.Domain(t.Context(), "p1", "d")
-	if !errors.Is(err, lacre.ErrUnavailable) || !strings.Contains(err.Error(), fire.Error()) {
+	_, err = s.Domain(t.Context(), "p1", "d")
+	if !errors.Is(err, lacre.ErrUnavailable) || !errors.Is(err, fire) {
 		t.Errorf("reading: got %v, want ErrUnavailable with the cause", err)
 	}
 	if err := <-watched; !errors.Is(err, fire) {
@@ -180,5 +186,8 @@ func TestAnEngineThatGivesUp(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Errorf("Close: %v", err)
+	}
+	if said := log.String(); !strings.Contains(said, "level=ERROR") || !strings.Contains(said, fire.Error()) {
+		t.Errorf("log: got %q, want the cause as an error", said)
 	}
 }

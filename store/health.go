@@ -11,8 +11,10 @@ import (
 	"lacre"
 )
 
-// healthPatience bounds a health check.
-const healthPatience = 2 * time.Second
+const (
+	healthPatience  = 2 * time.Second
+	reclaimPatience = 10 * time.Minute // 8 GiB on a slow disk
+)
 
 // Stats are the figures an operator watches.
 type Stats struct {
@@ -61,6 +63,8 @@ func (s *Store) Health(ctx context.Context) error {
 // take writes again. The engine answers nobody meanwhile (about a second for each
 // gigabyte), and watchers that lag are told lacre.ErrCompacted: run it on purpose.
 func (s *Store) Reclaim(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reclaimPatience)
+	defer cancel()
 	revision, err := s.revision(ctx)
 	if err != nil {
 		return err

@@ -67,16 +67,9 @@ func (l lastWords) OnWrite(ce *zapcore.CheckedEntry, fields []zapcore.Field) {
 	runtime.Goexit()
 }
 
-// newZap makes a logger for etcd that writes warnings and worse to log. died is called
-// when etcd gives up; nil when it cannot (a mere client).
-func newZap(log *slog.Logger, died func(error)) *zap.Logger {
-	return newZapAt(log, zapcore.WarnLevel, died)
-}
-
-func newZapAt(log *slog.Logger, level zapcore.LevelEnabler, died func(error)) *zap.Logger {
-	core := bridge{LevelEnabler: level, log: log}
-	if died == nil {
-		return zap.New(core)
-	}
-	return zap.New(core, zap.WithFatalHook(lastWords{died}), zap.WithPanicHook(lastWords{died}))
+// newZap makes a logger for etcd that writes to log what is at level or above. died is
+// called when etcd gives up.
+func newZap(log *slog.Logger, level zapcore.LevelEnabler, died func(error)) *zap.Logger {
+	last := lastWords{died}
+	return zap.New(bridge{LevelEnabler: level, log: log}, zap.WithFatalHook(last), zap.WithPanicHook(last))
 }

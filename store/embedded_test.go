@@ -1,0 +1,251 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"lacre"
+	"lacre/store"
+)
+
+// used makes a directory in which a store has kept one domain, and closes it.
+func used(t *testing.T) (dir string, kept *lacre.Domain) {
+	t.Helper()
+	dir, kept = filepath.Join(t.TempDir(), "data"), domain("p1", "kept.example")
+	s := openIn(t, dir)
+	put(t, s, kept)
+	if err := s.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	return dir, kept
+}
+
+func tryOpen(t *testing.T, dir string) error {
+	t.Helper()
+	s, err := store.Embedded(soon(t), store.EmbeddedConfig{Dir: dir})
+	if err == nil {
+		s.Close()
+	}
+	return err
+}
+
+func TestItIsThereAfterARestart(t *testing.T) {
+	t.Parallel()
+	dir, kept := used(t)
+	s := openIn(t, dir)
+	if _, err := s.Domain(t.Context(), "p1", kept.ID); err != nil {
+		t.Errorf("Domain after a restart: %v", err)
+	}
+	for _, name := range []string{dir, filepath.Join(dir, "etcd")} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: got %v, %v; want it private", name, info.Mode(), err)
+		}
+	}
+}
+
+func TestOneProcessAtATime(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	openIn(t, dir)
+	if err := tryOpen(t, dir); !errors.Is(err, store.ErrInUse) || !strings.Contains(err.Error(), "(pid ") {
+		t.Errorf("got %v, want ErrInUse with a pid", err)
+	}
+}
+
+func TestDirectoriesThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		dir  string
+		want error
+	}{
+		"a file":                    {file, syscall.ENOTDIR},
+		"below a file":              {filepath.Join(file, "data"), syscall.ENOTDIR},
+		"where nothing can be made": {"/proc/lacre", fs.ErrNotExist},
+	} {
+		if err := tryOpen(t, c.dir); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.dir) {
+			t.Errorf("%s: got %v, want %v and the path", name, err, c.want)
+		}
+	}
+	if err := tryOpen(t, ""); err == nil {
+		t.Error("no directory: got success")
+	}
+}
+
+// What is missing or mangled must be said, and nothing empty may be put in its place.
+func TestADamagedDirectoryIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		damage func(dir string) error
+		want   error // nil for any
+	}{
+		{"no etcd directory", func(d string) error { return os.RemoveAll(filepath.Join(d, "etcd")) }, store.ErrDamaged},
+		{"no write-ahead log", func(d string) error { return os.RemoveAll(filepath.Join(d, "etcd/member/wal")) }, store.ErrDamaged},
+		{"no database", func(d string) error { return os.Remove(filepath.Join(d, "etcd/member/snap/db")) }, store.ErrDamaged},
+		{"a mangled database", func(d string) error { return overwrite(filepath.Join(d, "etcd/member/snap/db"), 0, 32<<10) }, nil},
+		{"a mangled write-ahead log", func(d string) error {
+			return overwrite(filepath.Join(d, "etcd/member/wal/0000000000000000-0000000000000000.wal"), 8, 2048)
+		}, nil},
+		{"a newer format", func(d string) error { return os.WriteFile(filepath.Join(d, "format"), []byte("2\n"), 0o600) }, nil},
+	} {
+		dir, _ := used(t)
+		if err := c.damage(dir); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		err := tryOpen(t, dir)
+		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: got %v, want an error with the path", c.name, err)
+		}
+		if errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "goroutine") {
+			t.Errorf("%s: got %v, want what is wrong, soon", c.name, err)
+		}
+	}
+}
+
+// overwrite puts noise into a file.
+func overwrite(name string, from int64, n int) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	noise := make([]byte, n)
+	for i := range noise {
+		noise[i] = byte(i*7 + 13)
+	}
+	_, err = f.WriteAt(noise, from)
+	return errors.Join(err, f.Close())
+}
+
+// A first start that was cut short left nothing that was acknowledged: start over.
+func TestAFirstStartThatWasCutShort(t *testing.T) {
+	t.Parallel()
+	dir, _ := used(t)
+	for _, name := range []string{"format", "etcd/member/wal"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "etcd/member/snap/db")); err != nil {
+		t.Fatal(err)
+	}
+	if err := tryOpen(t, dir); err != nil {
+		t.Errorf("got %v, want a fresh start", err)
+	}
+}
+
+func TestAStartThatIsCalledOff(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := store.Embedded(ctx, store.EmbeddedConfig{Dir: t.TempDir()}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+// Before the disk is full writes are refused, reads go on, and when there is space
+// again nothing needs to be restarted.
+func TestLittleDiskSpaceStopsWritesOnly(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	d := domain("p1", "a.example")
+	put(t, s, d)
+	s.SetReserve(1 << 62)
+	_, err := s.Commit(t.Context(), lacre.Tx{Put: []lacre.Record{domain("p1", "b.example")}, Audit: auditOf("p1")})
+	if !errors.Is(err, lacre.ErrUnavailable) || !strings.Contains(err.Error(), "the store is full") {
+		t.Errorf("writing: got %v, want ErrUnavailable that says full", err)
+	}
+	if err := s.Health(t.Context()); !errors.Is(err, lacre.ErrUnavailable) {
+		t.Errorf("Health: got %v, want ErrUnavailable", err)
+	}
+	if _, err := s.Domain(t.Context(), "p1", d.ID); err != nil {
+		t.Errorf("reading: %v", err)
+	}
+	s.SetReserve(1)
+	put(t, s, domain("p1", "b.example"))
+}
+
+// A database at its quota refuses writes, goes on reading, and takes writes again once
+// something was deleted and reclaimed.
+func TestAFullDatabase(t *testing.T) {
+	t.Parallel()
+	s, err := store.Embedded(t.Context(), store.EmbeddedConfig{Dir: t.TempDir(), QuotaBytes: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	full := fillUp(t, s)
+	if !errors.Is(full, lacre.ErrUnavailable) || !strings.Contains(full.Error(), "the store is full") {
+		t.Fatalf("writing: got %v, want ErrUnavailable that says full", full)
+	}
+	if err := s.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "the store is full") {
+		t.Errorf("Health: got %v, want that it says full", err)
+	}
+	v, err := s.Version(t.Context(), "p1", "c1", 1)
+	if err != nil {
+		t.Fatalf("reading: %v", err)
+	}
+	if _, err := s.KV().Delete(t.Context(), "/lacre/p/p1/version/c1/0", withRange("/lacre/p/p1/version/c1/1")); err != nil {
+		t.Fatalf("deleting: %v", err)
+	}
+	if err := s.Reclaim(t.Context()); err != nil {
+		t.Fatalf("Reclaim: %v", err)
+	}
+	if err := s.Health(t.Context()); err != nil {
+		t.Errorf("Health after Reclaim: %v", err)
+	}
+	put(t, s, revised(v, 0))
+}
+
+func fillUp(t *testing.T, s *store.Store) error {
+	t.Helper()
+	for n := 1; n < 100; n++ {
+		v := version("p1", "c1", n)
+		v.SealedKey = make([]byte, 256<<10)
+		if _, err := s.Commit(t.Context(), lacre.Tx{Put: []lacre.Record{v}, Audit: auditOf("p1")}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// More changes than etcd keeps in its log: after a restart they come from its snapshot.
+func TestARestartAfterASnapshot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openIn(t, dir)
+	const writers, writes = 64, 40
+	var group sync.WaitGroup
+	for w := range writers {
+		group.Go(func() {
+			for i := range writes {
+				put(t, s, domain("p1", fmt.Sprintf("%d.%d.example", w, i)))
+			}
+		})
+	}
+	group.Wait()
+	put(t, s, &lacre.Project{ID: "p1"})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if snapshots, _ := filepath.Glob(filepath.Join(dir, "etcd/member/snap/*.snap")); len(snapshots) == 0 {
+		t.Error("no snapshot was taken: the test tests nothing")
+	}
+	count := 0
+	s = openIn(t, dir)
+	_, _, err := s.AllDomains(t.Context(), func(*lacre.Domain) error { count++; return nil })
+	if err != nil || count != writers*writes {
+		t.Errorf("got %d domains, %v; want %d", count, err, writers*writes)
+	}
+}
