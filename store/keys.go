@@ -41,7 +41,7 @@ const (
 	users      = root + "iam/user/"
 	iamAudits  = root + "iam/audit/"
 	global     = "global" // takes the place of the instance of a global name
-	maxSegment = 512      // bytes, before escaping
+	maxSegment = 1024     // bytes before escaping: a group name has up to 255 characters of 4
 )
 
 // ErrBadIdentity means that an identifying field is empty, too long or reserved, so

@@ -101,7 +101,7 @@ func allKeys(t *testing.T, s *store.Store) []string {
 // tricks are identities that try to leave their place in a key.
 var tricks = []string{
 	"/", "..", ".", "../../p2", "a/b", "a%2fb", "a%2Fb", "%", "%zz", "\x00", "a\x00", "\xff\xfe", " ", "+", "*", "~",
-	"global", "证书", "ü", "u\u0308", "a\nb", "/lacre/", "p", "cert", strings.Repeat("x", 512), "?q#f", "a:b@c;d,e=f&g$h!i'(j)",
+	"global", "证书", "ü", "u\u0308", "a\nb", "/lacre/", "p", "cert", strings.Repeat("x", 1024), "?q#f", "a:b@c;d,e=f&g$h!i'(j)",
 }
 
 // Every combination of tricks must have a key of its own, below the prefix of its
@@ -143,7 +143,7 @@ func TestIdentitiesThatHaveNoKey(t *testing.T) {
 	t.Parallel()
 	for _, r := range []lacre.Record{
 		&lacre.Domain{ProjectID: "p"}, &lacre.Domain{ID: "d"}, &lacre.Host{ProjectID: "p", InstanceID: "i"},
-		&lacre.Domain{ProjectID: "p", ID: strings.Repeat("x", 513)},
+		&lacre.Domain{ProjectID: "p", ID: strings.Repeat("x", 1025)},
 		&lacre.CertificateName{ProjectID: "p", InstanceID: "global", Name: "n"},
 		&lacre.Version{ProjectID: "p", CertificateID: "c"},
 		&lacre.Version{ProjectID: "p", CertificateID: "c", Number: -1},
