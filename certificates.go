@@ -14,71 +14,74 @@ func (s *Service) CreateCertificate(ctx context.Context, by Caller, projectID st
 	if err := s.allow(ctx, by, projectID, CanCreateCertificate); err != nil {
 		return nil, err
 	}
-	cert, checks, err := s.newCertificate(ctx, projectID, in)
+	cert, err := s.newCertificate(projectID, in)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := s.home(ctx, cert); err != nil {
 		return nil, err
 	}
 	up, err := s.read(in)
 	if err != nil {
 		return nil, err
 	}
-	version, err := s.version(ctx, up, projectID, cert.ID, 1)
+	version := s.version(up, projectID, cert.ID, 1)
+	cert.hold(version)
+	if opt.DryRun {
+		return &Written{cert, up.warnings}, s.nameFree(ctx, cert.nameClaim())
+	}
+	if err := s.seal(ctx, version, up.pair.Key); err != nil {
+		return nil, err
+	}
+	cert.Revision, err = s.settle(ctx, cert.ID, func() (int64, error) { return s.commitNew(ctx, by, cert, version) })
 	if err != nil {
 		return nil, err
 	}
-	cert.hold(version)
-	name := cert.nameClaim()
-	if opt.DryRun {
-		return &Written{cert, up.warnings}, s.nameFree(ctx, name)
-	}
-	revision, err := s.commit(ctx, by, projectID, CanCreateCertificate, "certificate/"+cert.ID, cert.detail(),
-		Tx{Put: []Record{cert, version, name}, Check: checks})
-	if err != nil {
-		return nil, createError(err, cert)
-	}
-	cert.Revision = revision
 	return &Written{cert, up.warnings}, nil
 }
 
-// newCertificate is the certificate an input asks for, still without content, and what
-// must stay true until it is stored.
-func (s *Service) newCertificate(ctx context.Context, projectID string, in CertificateInput) (*Certificate, []Record, error) {
+func (s *Service) commitNew(ctx context.Context, by Caller, cert *Certificate, version *Version) (int64, error) {
+	home, err := s.home(ctx, cert)
+	if err != nil {
+		return 0, err
+	}
+	tx := Tx{Put: []Record{cert, version, cert.nameClaim()}, Check: home}
+	revision, err := s.commit(ctx, by, cert.ProjectID, CanCreateCertificate, "certificate/"+cert.ID, cert.detail(), tx)
+	if conflictOn[*CertificateName](err) {
+		return 0, nameTaken(cert.Name)
+	}
+	return revision, err
+}
+
+// newCertificate is the certificate an input asks for, still without content.
+func (s *Service) newCertificate(projectID string, in CertificateInput) (*Certificate, error) {
 	if err := checkCertificateName(in.Name); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	now := s.Now().UTC()
 	cert := &Certificate{ID: NewID(), ProjectID: projectID, Name: in.Name, Scope: in.Scope, Generation: 1, Oldest: 1, Created: now, Updated: now}
 	switch in.Scope {
 	case "", ScopeGlobal:
 		cert.Scope = ScopeGlobal
-		return cert, nil, nil
+		return cert, nil
 	case ScopeInstance:
-		instance, err := s.instanceFor(ctx, projectID, in.InstanceID)
-		if err != nil {
-			return nil, nil, err
+		if in.InstanceID == "" {
+			return nil, FieldErrorf(CodeMissing, "instance_id", "mandatory when type is instance")
 		}
-		cert.InstanceID = instance.ID
-		return cert, []Record{instance}, nil
+		cert.InstanceID = in.InstanceID
+		return cert, nil
 	}
-	return nil, nil, FieldErrorf(CodeInvalidField, "type", "expected instance or global")
+	return nil, FieldErrorf(CodeInvalidField, "type", "expected instance or global")
 }
 
-func (s *Service) instanceFor(ctx context.Context, projectID, id string) (*Instance, error) {
-	if id == "" {
-		return nil, FieldErrorf(CodeMissing, "instance_id", "mandatory when type is instance")
+// home is the instance a certificate is confined to, which must stay open until the
+// certificate is stored; nothing for a global one.
+func (s *Service) home(ctx context.Context, cert *Certificate) ([]Record, error) {
+	if cert.Scope == ScopeGlobal {
+		return nil, nil
 	}
-	return s.openInstance(ctx, projectID, id)
-}
-
-// createError explains the guards that can fail when a certificate is created.
-func createError(err error, cert *Certificate) error {
-	switch {
-	case conflictOn[*CertificateName](err):
-		return nameTaken(cert.Name)
-	case conflictOn[*Instance](err):
-		return Errorf(CodeInstanceNotFound, "instance %s does not exist", cert.InstanceID)
-	}
-	return err
+	instance, err := s.openInstance(ctx, cert.ProjectID, cert.InstanceID)
+	return []Record{instance}, err
 }
 
 func nameTaken(name string) error {
@@ -174,7 +177,7 @@ func (s *Service) DeleteCertificate(ctx context.Context, by Caller, projectID, i
 			return 0, err
 		}
 		tx, err := s.removal(ctx, cert)
-		if err != nil {
+		if err != nil || opt.DryRun {
 			return 0, err
 		}
 		return s.commit(ctx, by, projectID, CanDeleteCertificate, "certificate/"+id, cert.detail(), tx)
@@ -191,11 +194,9 @@ func (s *Service) removal(ctx context.Context, cert *Certificate) (Tx, error) {
 		}
 		return Tx{}, Errorf(CodeInUse, "The SSL certificate is bound to: %s", some(hosts))
 	}
-	name, err := s.Store.CertificateName(ctx, cert.ProjectID, cert.InstanceID, cert.Name)
-	if err != nil {
-		return Tx{}, storeError(err)
-	}
-	return Tx{Delete: []Record{cert, name}, Forget: cert.versions(cert.Oldest, cert.Version)}, nil
+	// The claim is ours as long as the record is what it was.
+	forget := append(cert.versions(cert.Oldest, cert.Version), cert.nameClaim())
+	return Tx{Delete: []Record{cert}, Forget: forget}, nil
 }
 
 // versions names the versions from first to last, both included.

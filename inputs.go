@@ -17,7 +17,7 @@ type CertificateInput struct {
 	PrivateKeySign  Secret            // SM2 only
 }
 
-// WriteOptions are the extensions of create and modify.
+// WriteOptions are the extensions of create, modify and delete.
 type WriteOptions struct {
 	// IfGeneration makes the change conditional on Certificate.Generation; nil is
 	// unconditional.

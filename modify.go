@@ -2,7 +2,7 @@ package lacre
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 
 	"lacre/keypair"
@@ -105,39 +105,54 @@ func (m *modification) plan(ctx context.Context, old *Certificate, up *upload) (
 // returns the upload with the trust roots it will really have.
 func (m *modification) withContent(ctx context.Context, old, next *Certificate, up *upload, tx *Tx) (*upload, error) {
 	keep := up.roots == nil && old.HasTrustRoot
-	again := up.pair.Facts.Fingerprint == old.Facts.Fingerprint
-	if keep || again {
-		current, err := m.Store.Version(ctx, old.ProjectID, old.ID, old.Version)
+	if keep || up.pair.Facts.Fingerprint == old.Facts.Fingerprint {
+		current, err := m.current(ctx, old, keep)
 		if err != nil {
-			return nil, contentError(err, keep)
+			return nil, err
 		}
 		kept := *up
 		if keep {
 			kept.roots = current.TrustRoots
 		}
-		if kept.same(current) {
+		if current != nil && kept.same(current) && m.opens(ctx, current) {
 			return &kept, nil
 		}
 		up = &kept
 	}
-	version, err := m.version(ctx, up, old.ProjectID, old.ID, old.Version+1)
-	if err != nil {
-		return nil, err
-	}
+	version := m.version(up, old.ProjectID, old.ID, old.Version+1)
 	next.hold(version)
 	m.forget(next, tx)
 	tx.Put = append(tx.Put, version)
-	return up, nil
+	if m.opt.DryRun {
+		return up, nil
+	}
+	return up, m.seal(ctx, version, up.pair.Key)
 }
 
-// contentError explains that the current version, which had to be looked at, is damaged.
-func contentError(err error, keep bool) error {
+// current is the current version of old; nil when it is damaged or gone and nothing of it
+// has to be kept, so that an upload repairs it.
+func (m *modification) current(ctx context.Context, old *Certificate, keep bool) (*Version, error) {
+	v, err := m.Store.Version(ctx, old.ProjectID, old.ID, old.Version)
+	gone := errors.Is(err, ErrNotStored)
 	err = storeError(err)
-	if keep && CodeOf(err) == CodeUnreadable {
-		return &Error{Code: CodeUnreadable, Field: "trusted_root_ca", Err: err,
-			Message: "The stored trust roots are damaged and cannot be kept: send trusted_root_ca as well"}
+	damaged := CodeOf(err) == CodeUnreadable
+	switch {
+	case !gone && !damaged:
+		return v, err
+	case !keep:
+		return nil, nil
+	case gone:
+		return nil, &ConflictError{Record: old} // newer versions have pushed it out meanwhile
 	}
-	return err
+	return nil, &Error{Code: CodeUnreadable, Field: "trusted_root_ca", Err: err,
+		Message: "The stored trust roots are damaged and cannot be kept: send trusted_root_ca as well"}
+}
+
+// opens tells whether v can be served at all. If not, even the same content makes a new
+// version, which repairs it.
+func (m *modification) opens(ctx context.Context, v *Version) bool {
+	_, err := OpenKey(ctx, m.Sealer, v)
+	return err == nil
 }
 
 // forget drops the versions that fall out of the history.
@@ -152,11 +167,8 @@ func (m *modification) rename(ctx context.Context, old, next *Certificate, tx *T
 	if old.Name == next.Name {
 		return nil
 	}
-	claim, err := m.Store.CertificateName(ctx, old.ProjectID, old.InstanceID, old.Name)
-	if err != nil {
-		return storeError(err)
-	}
-	tx.Delete = append(tx.Delete, claim)
+	// The old claim is ours as long as the record is what it was.
+	tx.Forget = append(tx.Forget, old.nameClaim())
 	tx.Put = append(tx.Put, next.nameClaim())
 	if m.opt.DryRun {
 		return m.nameFree(ctx, next.nameClaim())
@@ -239,12 +251,21 @@ func (s *Service) boundDomains(ctx context.Context, cert *Certificate) ([]*Domai
 	for i, b := range bound {
 		ids[i] = b.DomainID
 	}
-	domains, err := s.Store.Domains(ctx, cert.ProjectID, ids)
-	if err != nil {
-		return nil, storeError(err)
+	return s.allDomains(ctx, cert.ProjectID, ids)
+}
+
+// allDomains returns every one of the domains. One that has gone since its id was read
+// is a conflict; one that is damaged would otherwise be forgotten by whoever changes all.
+func (s *Service) allDomains(ctx context.Context, projectID string, ids []string) ([]*Domain, error) {
+	domains, err := s.Store.Domains(ctx, projectID, ids)
+	if err != nil || len(domains) == len(ids) {
+		return domains, storeError(err)
 	}
-	if len(domains) != len(ids) {
-		return nil, &Error{Code: CodeUnreadable, Message: fmt.Sprintf("some domains bound to certificate %s cannot be read", cert.ID)}
+	for _, id := range ids {
+		_, err := s.Store.Domain(ctx, projectID, id)
+		if err != nil && !errors.Is(err, ErrNotStored) {
+			return nil, storeError(err)
+		}
 	}
-	return domains, nil
+	return nil, &ConflictError{Record: &Domain{ProjectID: projectID}}
 }

@@ -3,6 +3,7 @@ package lacre
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -90,21 +91,27 @@ func pairError(err error) error {
 	return err
 }
 
-// version seals the upload's private key as version number of a certificate.
-func (s *Service) version(ctx context.Context, up *upload, projectID, certificateID string, number int) (*Version, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(up.pair.Key)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the key of certificate %s: %w", certificateID, err)
-	}
-	defer clear(der)
-	sealed, err := s.Sealer.Seal(ctx, projectID, der, keyContext(projectID, certificateID, number))
-	if err != nil {
-		return nil, fmt.Errorf("sealing the key of certificate %s: %w", certificateID, storeError(err))
-	}
+// version is the upload as version number of a certificate, its key still to be sealed.
+func (s *Service) version(up *upload, projectID, certificateID string, number int) *Version {
 	return &Version{
 		ProjectID: projectID, CertificateID: certificateID, Number: number, Facts: up.pair.Facts,
-		Chain: up.chain, SealedKey: sealed, TrustRoots: up.roots, Created: s.Now().UTC(),
-	}, nil
+		Chain: up.chain, TrustRoots: up.roots, Created: s.Now().UTC(),
+	}
+}
+
+// seal puts the sealed private key into v. It may give the project its data key, so a
+// dry run must not get here.
+func (s *Service) seal(ctx context.Context, v *Version, key crypto.Signer) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("encoding the key of certificate %s: %w", v.CertificateID, err)
+	}
+	defer clear(der)
+	v.SealedKey, err = s.Sealer.Seal(ctx, v.ProjectID, der, keyContext(v.ProjectID, v.CertificateID, v.Number))
+	if err != nil {
+		return fmt.Errorf("sealing the key of certificate %s: %w", v.CertificateID, storeError(err))
+	}
+	return nil
 }
 
 // same tells whether the upload is what v already holds. The keys need no look: each
