@@ -15,19 +15,20 @@ func (s *Service) CreateGroup(ctx context.Context, by Caller, projectID, instanc
 	if err := in.check(); err != nil {
 		return nil, err
 	}
-	instance, err := s.openInstance(ctx, projectID, instanceID)
+	now := s.Now().UTC()
+	g := &Group{ID: NewID(), ProjectID: projectID, InstanceID: instanceID, Name: in.Name,
+		Remark: valueOr(in.Remark, ""), SubdomainAccess: true, Created: now, Updated: now}
+	revision, err := s.settle(ctx, g.ID, func() (int64, error) {
+		instance, err := s.openInstance(ctx, projectID, instanceID)
+		if err != nil {
+			return 0, err
+		}
+		tx := Tx{Put: []Record{g, g.nameClaim()}, Check: []Record{instance}}
+		revision, err := s.commit(ctx, by, projectID, CanCreateGroup, "group/"+g.ID, "name "+g.Name, tx)
+		return revision, g.claimError(err)
+	})
 	if err != nil {
 		return nil, err
-	}
-	now := s.Now().UTC()
-	g := &Group{ID: NewID(), ProjectID: projectID, InstanceID: instanceID, Name: in.Name, SubdomainAccess: true, Created: now, Updated: now}
-	if in.Remark != nil {
-		g.Remark = *in.Remark
-	}
-	revision, err := s.commit(ctx, by, projectID, CanCreateGroup, "group/"+g.ID, "name "+g.Name,
-		Tx{Put: []Record{g, g.nameClaim()}, Check: []Record{instance}})
-	if err != nil {
-		return nil, g.claimError(err)
 	}
 	g.Revision = revision
 	return &GroupView{Group: g}, nil
@@ -37,13 +38,10 @@ func (g *Group) nameClaim() *GroupName {
 	return &GroupName{ProjectID: g.ProjectID, InstanceID: g.InstanceID, Name: g.Name, GroupID: g.ID}
 }
 
-// claimError explains the guards that can fail when g is created or renamed.
+// claimError says that g's name is taken, when that is why it could not be stored.
 func (g *Group) claimError(err error) error {
-	switch {
-	case conflictOn[*GroupName](err):
+	if conflictOn[*GroupName](err) {
 		return FieldErrorf(CodeGroupNameTaken, "name", "another API group of this instance is called %s", g.Name)
-	case conflictOn[*Instance](err):
-		return Errorf(CodeInstanceNotFound, "instance %s does not exist", g.InstanceID)
 	}
 	return err
 }
@@ -116,10 +114,13 @@ func (f *GroupFilter) matches(g *Group) bool {
 
 // ModifyGroup renames a group or changes its remark (API: PUT …/api-groups/{group_id}).
 func (s *Service) ModifyGroup(ctx context.Context, by Caller, projectID, instanceID, id string, in GroupInput) (*GroupView, error) {
+	if err := s.allow(ctx, by, projectID, CanUpdateGroup); err != nil {
+		return nil, err
+	}
 	if err := in.check(); err != nil {
 		return nil, err
 	}
-	return s.changeGroup(ctx, by, CanUpdateGroup, projectID, instanceID, id, func(g *Group) {
+	return s.changeGroup(ctx, by, projectID, instanceID, id, func(g *Group) {
 		g.Name, g.Remark = in.Name, valueOr(in.Remark, g.Remark)
 	})
 }
@@ -127,7 +128,10 @@ func (s *Service) ModifyGroup(ctx context.Context, by Caller, projectID, instanc
 // SetSubdomainAccess switches the group's automatic sub-domain on or off (API: PUT
 // …/sl-domain-access-settings).
 func (s *Service) SetSubdomainAccess(ctx context.Context, by Caller, projectID, instanceID, id string, enabled bool) error {
-	_, err := s.changeGroup(ctx, by, CanUpdateGroup, projectID, instanceID, id, func(g *Group) { g.SubdomainAccess = enabled })
+	if err := s.allow(ctx, by, projectID, CanUpdateGroup); err != nil {
+		return err
+	}
+	_, err := s.changeGroup(ctx, by, projectID, instanceID, id, func(g *Group) { g.SubdomainAccess = enabled })
 	return err
 }
 
@@ -138,10 +142,7 @@ func valueOr[T any](p *T, otherwise T) T {
 	return *p
 }
 
-func (s *Service) changeGroup(ctx context.Context, by Caller, p Permission, projectID, instanceID, id string, change func(*Group)) (*GroupView, error) {
-	if err := s.allow(ctx, by, projectID, p); err != nil {
-		return nil, err
-	}
+func (s *Service) changeGroup(ctx context.Context, by Caller, projectID, instanceID, id string, change func(*Group)) (*GroupView, error) {
 	var next *Group
 	_, err := s.settle(ctx, id, func() (int64, error) {
 		old, err := s.group(ctx, projectID, instanceID, id)
@@ -152,7 +153,7 @@ func (s *Service) changeGroup(ctx context.Context, by Caller, p Permission, proj
 		change(&changed)
 		changed.Updated = s.Now().UTC()
 		next = &changed
-		return s.commitGroup(ctx, by, p, old, next)
+		return s.commitGroup(ctx, by, old, next)
 	})
 	if err != nil {
 		return nil, err
@@ -160,17 +161,14 @@ func (s *Service) changeGroup(ctx context.Context, by Caller, p Permission, proj
 	return s.groupView(ctx, next)
 }
 
-func (s *Service) commitGroup(ctx context.Context, by Caller, p Permission, old, next *Group) (int64, error) {
+func (s *Service) commitGroup(ctx context.Context, by Caller, old, next *Group) (int64, error) {
 	tx := Tx{Put: []Record{next}}
 	if old.Name != next.Name {
 		tx.Put = append(tx.Put, next.nameClaim())
 		tx.Forget = append(tx.Forget, old.nameClaim())
 	}
-	revision, err := s.commit(ctx, by, old.ProjectID, p, "group/"+old.ID, "name "+next.Name, tx)
-	if conflictOn[*GroupName](err) {
-		return 0, next.claimError(err)
-	}
-	return revision, err
+	revision, err := s.commit(ctx, by, old.ProjectID, CanUpdateGroup, "group/"+old.ID, "name "+next.Name, tx)
+	return revision, next.claimError(err)
 }
 
 // DeleteGroup removes a group and its domains; the certificates stay (API: DELETE
@@ -184,9 +182,9 @@ func (s *Service) DeleteGroup(ctx context.Context, by Caller, projectID, instanc
 		if err != nil {
 			return 0, err
 		}
-		domains, err := s.Store.Domains(ctx, projectID, g.DomainIDs)
+		domains, err := s.allDomains(ctx, projectID, g.DomainIDs)
 		if err != nil {
-			return 0, storeError(err)
+			return 0, err
 		}
 		tx := Tx{Delete: []Record{g}, Forget: []Record{g.nameClaim()}}
 		if err := s.dropDomains(ctx, &tx, domains); err != nil {

@@ -49,9 +49,9 @@ func (s *Service) ListInstances(ctx context.Context, by Caller, projectID string
 
 // DeleteInstance removes a gateway that holds neither groups nor certificates.
 //
-// It first marks the instance as closing, which fails every addition that is under way
-// (each guards the instance's revision), then looks whether it is empty. An instance
-// left closing by a crash is finished by calling this again.
+// It first marks an empty instance as closing, which fails every addition that is under
+// way (each guards the instance's revision), then looks whether it is empty still. An
+// instance left closing by a crash is finished by calling this again.
 func (s *Service) DeleteInstance(ctx context.Context, by Caller, projectID, id string) error {
 	if err := s.allow(ctx, by, projectID, CanDeleteInstance); err != nil {
 		return err
@@ -75,6 +75,9 @@ func (s *Service) closeInstance(ctx context.Context, by Caller, projectID, id st
 	in, err := s.instance(ctx, projectID, id)
 	if err != nil || in.Closing {
 		return in, err
+	}
+	if err := s.instanceEmpty(ctx, projectID, id); err != nil {
+		return nil, err
 	}
 	return s.mark(ctx, by, in, true)
 }
