@@ -11,8 +11,9 @@ import (
 )
 
 // maxRefs bounds a batch, so that it fits one transaction of an etcd with its usual
-// limit of 128 operations.
-const maxRefs = 50
+// limit of 128 operations: two records of each domain, and a second certificate of each
+// to guard.
+const maxRefs = 40
 
 // AttachDomains binds a certificate to domains by name, all of them or none (API: POST
 // …/certificates/{certificate_id}/domains/attach). A domain that has the certificate
@@ -22,6 +23,9 @@ func (s *Service) AttachDomains(ctx context.Context, by Caller, projectID, certi
 		return nil, err
 	}
 	return s.bind(ctx, by, CanBind, projectID, certificateID, func(c *Certificate) ([]target, error) {
+		if err := s.instancesExist(ctx, projectID, refs); err != nil {
+			return nil, err
+		}
 		targets, missing, err := s.resolve(ctx, c, refs)
 		if err == nil && len(missing) > 0 {
 			err = FieldErrorf(CodeDomainNotFound, "domains", "%s is not bound to an API group", some(missing))
@@ -296,22 +300,20 @@ func (s *Service) named(ctx context.Context, c *Certificate, ref DomainRef) ([]*
 		if err != nil {
 			return nil, storeError(err)
 		}
-		domains, err := s.Store.Domains(ctx, c.ProjectID, []string{claim.DomainID})
+		d, err := s.Store.Domain(ctx, c.ProjectID, claim.DomainID)
+		if errors.Is(err, ErrNotStored) {
+			continue // deleted between the two reads
+		}
 		if err != nil {
 			return nil, storeError(err)
 		}
-		out = append(out, domains...)
+		out = append(out, d)
 	}
 	return out, nil
 }
 
 func (s *Service) instancesOf(ctx context.Context, c *Certificate, ref DomainRef) ([]string, error) {
 	if len(ref.InstanceIDs) > 0 {
-		for _, id := range ref.InstanceIDs {
-			if _, err := s.instance(ctx, c.ProjectID, id); err != nil {
-				return nil, err
-			}
-		}
 		return ref.InstanceIDs, nil
 	}
 	if c.Scope == ScopeInstance {
@@ -326,6 +328,17 @@ func (s *Service) instancesOf(ctx context.Context, c *Certificate, ref DomainRef
 		ids[i] = in.ID
 	}
 	return ids, nil
+}
+
+func (s *Service) instancesExist(ctx context.Context, projectID string, refs []DomainRef) error {
+	for _, ref := range refs {
+		for _, id := range ref.InstanceIDs {
+			if _, err := s.instance(ctx, projectID, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // AttachedDomains returns one page of the domains a certificate is bound to, by host
@@ -368,10 +381,15 @@ func (s *Service) boundViews(ctx context.Context, c *Certificate, bound []*Bound
 	for _, d := range domains {
 		view := &DomainView{Domain: d, Certificates: []*Certificate{c}}
 		g, err := s.Store.Group(ctx, d.ProjectID, d.GroupID)
-		if err != nil {
-			return nil, found(err, CodeGroupNotFound, "API group", d.GroupID)
+		if errors.Is(err, ErrNotStored) {
+			continue // deleted with its domains between the two reads
 		}
-		view.GroupName = g.Name
+		if err = storeError(err); err != nil && CodeOf(err) != CodeUnreadable {
+			return nil, err
+		}
+		if err == nil {
+			view.GroupName = g.Name // a damaged group leaves it empty
+		}
 		views = append(views, view)
 	}
 	return views, nil

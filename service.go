@@ -24,8 +24,8 @@ type Config struct {
 	Edge            Edge
 	Now             func() time.Time // time.Now when nil
 	Log             *slog.Logger     // discards when nil
-	History         int              // versions kept of each certificate, the current one included; default 10
-	DomainsPerGroup int              // default 5, as in the compatible API
+	History         int              // versions kept of each certificate, the current one included; default 10, at most 50
+	DomainsPerGroup int              // default 5, as in the compatible API; at most 15
 	EdgeWait        time.Duration    // how long an answer waits for the edge; default 5 s
 	// RefuseAfter2038 refuses certificates that end after 2038-01-19T03:14:07Z, as the
 	// cloud does.
@@ -54,6 +54,9 @@ func NewService(c Config) *Service {
 	if c.DomainsPerGroup <= 0 {
 		c.DomainsPerGroup = 5
 	}
+	// Deleting a certificate drops its whole history in one transaction, deleting a group
+	// all of its domains: see maxRefs for what fits.
+	c.History, c.DomainsPerGroup = min(c.History, 50), min(c.DomainsPerGroup, 15)
 	if c.EdgeWait <= 0 {
 		c.EdgeWait = 5 * time.Second
 	}
