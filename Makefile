@@ -5,6 +5,7 @@ GO          ?= go
 BIN         := bin/lacre
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CADDY       := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 FUZZTIME    ?= 60s
 
 export CGO_ENABLED ?= 0
@@ -50,8 +51,13 @@ fuzz: ## every fuzz target for FUZZTIME each
 nightly: fuzz ## the long runs: 200 kills, more rotations
 	LACRE_NIGHTLY=1 CGO_ENABLED=1 $(GO) test -race -timeout 60m -run 'Crash|Rotation' ./cmd/lacre ./store ./edge
 
-bench: build
-	$(GO) run ./bench
+# The peers that are missing are installed; without a way to get them the figures say so.
+bench: build bin/peers/caddy ## figures of this machine, into bench/results
+	@command -v nginx >/dev/null && command -v haproxy >/dev/null || apt-get install -y nginx haproxy || true
+	$(GO) run ./bench $(BENCHFLAGS)
+
+bin/peers/caddy:
+	GOBIN=$(CURDIR)/bin/peers $(GO) install $(CADDY) || true
 
 clean:
 	rm -rf bin

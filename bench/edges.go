@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// The load of the edges.
+const (
+	handshakeConns   = 16
+	handshakeSeconds = 3
+	requestConns     = 32
+	requestSeconds   = 2
+)
+
+// edges measures lacre's edge beside its peers, each pinned to one core with the load
+// generator on the other: the same certificates, the same client, in turns. ECC gets
+// everything, RSA the handshakes.
+func (b *bench) edges(ctx context.Context) error {
+	upstream, stop, err := b.startUpstream()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for _, kind := range []string{ecc, rs2} {
+		if err := b.edgesOf(ctx, kind, upstream); err != nil {
+			return fmt.Errorf("edges with %s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// startUpstream starts the tiny server that all edges proxy to, on the generator's core.
+func (b *bench) startUpstream() (address string, stop func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return "", nil, err
+	}
+	address = fmt.Sprintf("127.0.0.1:%d", port)
+	p, err := start(b.dir, "upstream", loadCore, self, "upstream", address)
+	if err != nil {
+		return "", nil, err
+	}
+	err = p.until(func() error {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+	return address, p.stop, err
+}
+
+func (b *bench) edgesOf(ctx context.Context, kind, upstream string) error {
+	ca, err := newAuthority(kind)
+	if err != nil {
+		return err
+	}
+	pairs, err := ca.pairs(b.certs)
+	if err != nil {
+		return err
+	}
+	all, err := b.newEdges(kind, pairs, upstream)
+	if err != nil {
+		return err
+	}
+	m := &measuring{bench: b, ca: ca, pairs: pairs, part: fmt.Sprintf("Edges side by side, %s, %d certificates", kind, len(pairs)), edges: all}
+	defer m.stop()
+	if err := m.startAll(kind == ecc); err != nil {
+		return err
+	}
+	if err := m.inTurns(ctx, (*measuring).handshakes); err != nil || kind != ecc {
+		return err
+	}
+	for _, e := range all {
+		if err := m.memory(e); err != nil {
+			return err
+		}
+	}
+	if err := m.inTurns(ctx, (*measuring).requests); err != nil {
+		return err
+	}
+	return m.inTurns(ctx, (*measuring).rotations)
+}
+
+// newEdges prepares every edge that is installed. What is not is said in the report.
+func (b *bench) newEdges(kind string, pairs []pair, upstream string) ([]edge, error) {
+	dir := filepath.Join(b.dir, "edges-"+strings.ReplaceAll(kind, " ", "-")) // configurations want no spaces
+	ours, err := newLacreEdge(b.binary, b.report.Versions["lacre"], dir, pairs, upstream)
+	if err != nil {
+		return nil, err
+	}
+	all := []edge{ours}
+	for _, peer := range []struct {
+		binary string
+		make   func(dir, binary string, pairs []pair, upstream string) (edge, error)
+	}{{"nginx", newNginx}, {"haproxy", newHAProxy}, {b.caddy, newCaddy}} {
+		path, err := exec.LookPath(peer.binary)
+		if err != nil {
+			b.report.missing("%s (%s): it is not installed here", filepath.Base(peer.binary), kind)
+			continue
+		}
+		e, err := peer.make(dir, path, pairs, upstream)
+		if err != nil {
+			return nil, fmt.Errorf("preparing %s: %w", path, err)
+		}
+		b.report.Versions[e.name()] = e.version()
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+// measuring is one comparison of edges.
+type measuring struct {
+	*bench
+	ca    *authority
+	pairs []pair
+	part  string
+	edges []edge
+	turn  int
+}
+
+func (m *measuring) stop() {
+	for _, e := range m.edges {
+		if e.proc() != nil {
+			e.proc().stop()
+		}
+	}
+}
+
+// startAll starts every edge, several times if the start is to be measured, and shows
+// each of its certificates once: keys that are opened on first use are open from here on.
+func (m *measuring) startAll(measured bool) error {
+	times := map[string][]float64{}
+	rounds := 1
+	if measured {
+		rounds = m.rounds + 2
+	}
+	for round := range rounds {
+		for _, e := range m.edges {
+			if round > 0 {
+				e.proc().stop()
+			}
+			ms, err := firstServed(e, hostName(len(m.pairs)-1))
+			if err != nil {
+				return err
+			}
+			times[e.name()] = append(times[e.name()], ms)
+		}
+	}
+	for _, e := range m.edges {
+		if measured {
+			m.report.add(m.part, "process start to first handshake", e.name(), "ms", "", times[e.name()]...)
+		}
+		for i, p := range m.pairs {
+			if err := served(e.address(), m.ca, i, p); err != nil {
+				return fmt.Errorf("%s, first look: %w", e.name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// inTurns gives every edge its turn in each round, so that what else the machine does
+// meets all alike.
+func (m *measuring) inTurns(ctx context.Context, measure func(*measuring, context.Context, edge) error) error {
+	for m.turn = range m.rounds {
+		for _, e := range m.edges {
+			if err := measure(m, ctx, e); err != nil {
+				return fmt.Errorf("%s: %w", e.name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *measuring) handshakes(ctx context.Context, e edge) error {
+	return m.driven(ctx, e, "full handshakes", "handshakes", load{conns: handshakeConns, seconds: handshakeSeconds})
+}
+
+func (m *measuring) requests(ctx context.Context, e edge) error {
+	return m.driven(ctx, e, "proxied keep-alive requests", "requests", load{conns: requestConns, seconds: requestSeconds})
+}
+
+// driven puts an edge under load and collects rate, latency and the edge's CPU time.
+func (m *measuring) driven(ctx context.Context, e edge, what, kind string, l load) error {
+	l.addr, l.hosts = e.address(), len(m.pairs)
+	before, err := cpuOf(e.proc().pid())
+	if err != nil {
+		return err
+	}
+	o, err := drive(ctx, kind, l)
+	if err != nil {
+		return err
+	}
+	after, err := cpuOf(e.proc().pid())
+	if err != nil {
+		return err
+	}
+	used := after - before
+	m.talkf("%s: %.0f %s/s", e.name(), float64(o.Done)/o.Seconds, kind)
+	m.collect(what+" a second", e, "1/s", float64(o.Done)/o.Seconds)
+	m.collect(what+": server CPU of one", e, "µs", micros(used)/float64(o.Done))
+	m.collect(what+": share of its core the server used", e, "%", 100*used.Seconds()/o.Seconds)
+	m.collect(what+", "+strconv.Itoa(l.conns)+" clients: time of one", e, "ms", o.Latencies...)
+	return nil
+}
+
+func (m *measuring) collect(what string, e edge, unit string, values ...float64) {
+	m.report.gather(m.part, what, e.name(), unit, values...)
+}
+
+func (m *measuring) memory(e edge) error {
+	bytes, err := anonymousOf(e.proc().pid())
+	m.collect("resident anonymous memory after the handshakes", e, "MiB", float64(bytes)/(1<<20))
+	return err
+}
+
+// rotations replaces a few certificates, one after the other.
+func (m *measuring) rotations(ctx context.Context, e edge) error {
+	for n := range 3 {
+		i := (3*m.turn + n) % len(m.pairs)
+		p, err := m.ca.pair(hostName(i))
+		if err != nil {
+			return err
+		}
+		ms, err := rotated(ctx, e, i, p)
+		if err != nil {
+			return err
+		}
+		m.collect("rotation of one certificate until it is served", e, "ms", ms)
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"net"
+	"testing"
+	"time"
+)
+
+// TestGenerate drives both kinds of load, for a moment, against a crypto/tls server in
+// front of the bench's own upstream.
+func TestGenerate(t *testing.T) {
+	ca, err := newAuthority(ecc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ca.pair(hostName(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := tls.X509KeyPair([]byte(p.cert), []byte(p.key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- upstream(l) }()
+	for _, kind := range []string{"handshakes", "requests"} {
+		var out bytes.Buffer
+		if err := generate([]string{kind, "-addr", l.Addr().String(), "-conns", "2", "-seconds", "0.2"}, &out); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		var o outcome
+		if err := json.Unmarshal(out.Bytes(), &o); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		if o.check() != nil || o.Failed != 0 || len(o.Latencies) != o.Done {
+			t.Errorf("%s: got %d done, %d failed (%s), %d latencies", kind, o.Done, o.Failed, o.Problem, len(o.Latencies))
+		}
+	}
+	if err := served(l.Addr().String(), ca, 0, p); err != nil {
+		t.Errorf("the certificate that is there: %v", err)
+	}
+	if err := served(l.Addr().String(), ca, 0, pair{leaf: []byte("another")}); err == nil {
+		t.Error("a certificate that is not there: got no error")
+	}
+	l.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("the upstream, closed: got %v", err)
+	}
+}
+
+func TestGenerateRefuses(t *testing.T) {
+	if err := generate([]string{"nonsense"}, &bytes.Buffer{}); err == nil {
+		t.Error("an unknown kind: got no error")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	o := load{addr: l.Addr().String(), hosts: 1, conns: 1}.run(func(_ context.Context, t *tally) error {
+		t.did(time.Now(), errors.New("refused"))
+		return nil
+	})
+	if o.Failed != 1 || o.Problem != "refused" || o.check() == nil {
+		t.Errorf("got %+v, want one failure and no figure from it", o)
+	}
+}
+
+func TestCheckToleratesFew(t *testing.T) {
+	for _, test := range []struct {
+		done, failed int
+		good         bool
+	}{{1000, 0, true}, {1000, 1, true}, {1000, 2, false}, {0, 0, false}} {
+		o := outcome{Done: test.done, Failed: test.failed}
+		if got := o.check() == nil; got != test.good {
+			t.Errorf("%d done, %d failed: got %v, want %v", test.done, test.failed, got, test.good)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+// Command bench measures a real lacre process on this machine, and its edge beside
+// nginx, HAProxy and Caddy, and writes every figure with how it was found.
+//
+// It uses the loopback only, takes about four minutes, and pins servers and load
+// generators to a core each where the two would otherwise fight. Run it by `make bench`.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the bench itself, or one of its generator processes.
+func run(ctx context.Context, args []string, out, talk io.Writer) error {
+	if len(args) > 1 {
+		switch args[0] {
+		case "generate":
+			return generate(args[1:], out)
+		case "upstream":
+			l, err := net.Listen("tcp", args[1])
+			if err != nil {
+				return err
+			}
+			return upstream(l)
+		}
+	}
+	b := &bench{talk: talk, report: &Report{Date: time.Now(), Command: "bench " + strings.Join(args, " ")}}
+	if err := b.options(args); err != nil {
+		return err
+	}
+	if runtime.NumCPU() < 2 {
+		return errors.New("at least two cores are needed, one for the servers and one for the load")
+	}
+	if err := b.all(ctx); err != nil {
+		return err
+	}
+	fmt.Fprint(out, b.report.markdown())
+	return b.report.save(b.results)
+}
+
+// bench is one run.
+type bench struct {
+	binary  string // lacre
+	caddy   string
+	certs   int
+	rounds  int
+	only    string
+	results string
+
+	dir    string // temporary
+	talk   io.Writer
+	report *Report
+
+	// What the rounds of the modifications have collected.
+	rates, together64, alone1, putCPU, visible []float64
+	shown                                      int
+}
+
+func (b *bench) options(args []string) error {
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(b.talk)
+	f.StringVar(&b.binary, "lacre", "bin/lacre", "the binary to measure")
+	f.StringVar(&b.caddy, "caddy", "bin/peers/caddy", "the Caddy to compare with")
+	f.IntVar(&b.certs, "certs", 1000, "certificates of each edge")
+	f.IntVar(&b.rounds, "rounds", 3, "rounds in which every server has its turn")
+	f.StringVar(&b.only, "only", "modify,start,edges", "parts to run")
+	f.StringVar(&b.results, "results", "bench/results", "where latest.md and latest.json go")
+	full := f.Bool("full", false, "10,000 certificates of each edge; takes longer")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if *full {
+		b.certs = 10000
+	}
+	if f.NArg() > 0 || b.certs < 1 || b.rounds < 1 {
+		return errors.New("expected no arguments, and at least one certificate and round")
+	}
+	binary, err := filepath.Abs(b.binary)
+	b.binary = binary
+	return err
+}
+
+// all runs the parts in a temporary directory.
+func (b *bench) all(ctx context.Context) (err error) {
+	if b.dir, err = os.MkdirTemp("", "lacre-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if err := b.describe(); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"modify", b.modifications}, {"start", b.startup}, {"edges", b.edges}} {
+		if !strings.Contains(","+b.only+",", ","+part.name+",") {
+			b.report.missing("%s: left out by -only", part.name)
+			continue
+		}
+		if err := part.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	b.report.Seconds = time.Since(b.report.Date).Seconds()
+	b.report.finish()
+	return nil
+}
+
+// talkf says how far the run has come.
+func (b *bench) talkf(format string, args ...any) {
+	fmt.Fprintf(b.talk, "%4.0f s  %s\n", time.Since(b.report.Date).Seconds(), fmt.Sprintf(format, args...))
+}
