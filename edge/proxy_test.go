@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
-	"hash"
 	"io"
 	"maps"
 	"net"
@@ -204,7 +203,7 @@ type zeroReader struct{}
 func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func digestOf(r io.Reader) (string, int64) {
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	n, _ := io.Copy(h, r)
 	return fmt.Sprintf("%x", h.Sum(nil)), n
 }
