@@ -80,6 +80,10 @@ func TestCodesOnTheWire(t *testing.T) {
 		if a.StatusCode != want.status || got["error_code"] != want.number || got["error_msg"] != want.message {
 			t.Errorf("%s: got %d %v %q, want %v", code, a.StatusCode, got["error_code"], got["error_msg"], want)
 		}
+		failed := strings.Contains(w.log.String(), "level=ERROR msg=failed code="+logged(code))
+		if wants := want.status == 500 && code != lacre.CodeThrottled; failed != wants {
+			t.Errorf("%s: got it logged as a failure: %t, want %t", code, failed, wants)
+		}
 		if wants := want.status == 401; (a.Header.Get("WWW-Authenticate") != "") != wants {
 			t.Errorf("%s: got WWW-Authenticate %q, want one exactly with 401", code, a.Header.Get("WWW-Authenticate"))
 		}
@@ -87,6 +91,14 @@ func TestCodesOnTheWire(t *testing.T) {
 			t.Errorf("%s: got Retry-After %q, want one: %t", code, a.Header.Get("Retry-After"), wants)
 		}
 	}
+}
+
+// logged is a code as the text handler writes it.
+func logged(code lacre.Code) string {
+	if strings.Contains(string(code), " ") {
+		return quote(code)
+	}
+	return string(code) + " "
 }
 
 func TestUnforeseenErrorsShowNothingAndAreLoggedOnce(t *testing.T) {

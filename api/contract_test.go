@@ -151,3 +151,41 @@ func TestLeakedFindsWhatItLooksFor(t *testing.T) {
 	delete(canaries.lines, line) // it was no key
 	canaries.Unlock()
 }
+
+// The contract must notice what it is there to notice.
+func TestTheContractRefuses(t *testing.T) {
+	w := newWorld(t)
+	id := w.certificate(w.form("cert_contract", "www.a.test"))
+	good := w.get("/certificates/" + id).ok(200)
+	c := &contract{t: t}
+	check := func(status int, header http.Header, body string) error {
+		return c.check(good.Request, nil, &http.Response{StatusCode: status, Header: header}, []byte(body))
+	}
+	if err := check(200, good.Header, string(good.raw)); err != nil {
+		t.Fatalf("got %v for an answer as it should be", err)
+	}
+	edited := func(changes ...any) string { return quote(with(good.object(), changes...)) }
+	for what, body := range map[string]string{
+		"an undocumented member": edited("private_key", "x"),
+		"a missing member":       edited("instance_id", nil),
+		"a wrong type":           edited("version", "3"),
+		"a null list":            strings.Replace(string(good.raw), `"state":[]`, `"state":null`, 1),
+		"fractions of a second":  edited("not_after", "2027-02-20T08:00:00.5Z"),
+		"a time with an offset":  edited("create_time", "2027-02-20T08:00:00+08:00"),
+	} {
+		if check(200, good.Header, body) == nil {
+			t.Errorf("got no complaint about %s", what)
+		}
+	}
+	if check(204, good.Header, "") == nil {
+		t.Error("got no complaint about an undocumented status")
+	}
+	bare := good.Header.Clone()
+	bare.Del("X-Request-Id")
+	if check(200, bare, string(good.raw)) == nil {
+		t.Error("got no complaint about a missing request id")
+	}
+	if check(404, good.Header, `{"error_code":"404","error_msg":"x","request_id":"y"}`) == nil {
+		t.Error("got no complaint about an error code that is none")
+	}
+}

@@ -114,12 +114,17 @@ func (m meaning) message(e *lacre.Error) string {
 	return text + ": " + more
 }
 
-// fail answers with e. A code without a meaning is an internal error.
-func (rec *recorder) fail(e *lacre.Error) {
-	m, ok := meanings[e.Code]
-	if !ok {
-		m = meanings[lacre.CodeInternal]
+// meaningOf is the meaning of a code. A code without one is an internal error.
+func meaningOf(code lacre.Code) meaning {
+	if m, ok := meanings[code]; ok {
+		return m
 	}
+	return meanings[lacre.CodeInternal]
+}
+
+// fail answers with e.
+func (rec *recorder) fail(e *lacre.Error) {
+	m := meaningOf(e.Code)
 	switch m.status {
 	case http.StatusUnauthorized:
 		rec.Header().Set("WWW-Authenticate", `Keystone uri="/v3"`) // RFC 9110 section 11.6.1 asks for one
@@ -155,7 +160,7 @@ func saying(e *lacre.Error, code lacre.Code, message string) *lacre.Error {
 // phrased puts into e what only the request knows.
 func (x *exchange) phrased(e *lacre.Error) *lacre.Error {
 	outcome := ""
-	if x.Method != http.MethodGet && x.Method != http.MethodHead {
+	if x.Method != http.MethodGet && x.Method != http.MethodHead && x.query.Get("dry_run") != "true" {
 		outcome = "The outcome of this change is unknown: read the resource before repeating it."
 	}
 	e = saying(e, lacre.CodeUnavailable, outcome)
@@ -166,17 +171,20 @@ func (x *exchange) phrased(e *lacre.Error) *lacre.Error {
 	return saying(e, lacre.CodeInstanceNotFound, "The instance does not exist: "+e.Message)
 }
 
-// report logs what is not the client's doing.
+// report logs what is not the client's doing. Refusals under load are only counted: a
+// flood of them must not become a flood in the log.
 func (s *server) report(r *http.Request, requestID string, e *lacre.Error) {
-	switch e.Code {
-	case lacre.CodeInternal, lacre.CodeUnavailable, lacre.CodeUnreadable:
-	default:
+	if meaningOf(e.Code).status < 500 || e.Code == lacre.CodeThrottled {
 		return
+	}
+	cause := error(e)
+	if e.Message == "" && e.Err != nil {
+		cause = e.Err
 	}
 	level := slog.LevelError
 	if r.Context().Err() != nil {
 		level = slog.LevelInfo // the client went away and took the context with it
 	}
 	s.Log.LogAttrs(r.Context(), level, "failed", slog.String("code", string(e.Code)),
-		slog.Any("err", e), slog.String("request_id", requestID))
+		slog.Any("err", cause), slog.String("request_id", requestID))
 }

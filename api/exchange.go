@@ -85,19 +85,20 @@ func (s *server) serve(rec *recorder, r *http.Request, p product, route route) (
 }
 
 // limitBody bounds how much a client can send, and for how long.
-func (s *server) limitBody(w http.ResponseWriter, r *http.Request) {
+func (s *server) limitBody(rec *recorder, r *http.Request) {
 	// Not every ResponseWriter has deadlines (those of tests have none).
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.BodyTime))
-	r.Body = http.MaxBytesReader(w, r.Body, s.MaxBody)
+	_ = http.NewResponseController(rec).SetReadDeadline(time.Now().Add(s.BodyTime))
+	// MaxBytesReader closes the connection only when it is given the server's own writer.
+	r.Body = http.MaxBytesReader(rec.ResponseWriter, r.Body, s.MaxBody)
 }
 
 // readBody reads the body once and leaves it in r for the Authenticator, which may have
 // to hash it.
-func (s *server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (s *server) readBody(rec *recorder, r *http.Request) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return nil, lacre.FieldErrorf(lacre.CodeMalformed, "Content-Encoding", "expected a body that is not compressed")
 	}
-	s.limitBody(w, r)
+	s.limitBody(rec, r)
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -106,7 +107,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 		return nil, lacre.Errorf(lacre.CodeMalformed, "the body did not arrive whole")
 	}
 	// The server watches the connection while the handler works: that has no deadline.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	_ = http.NewResponseController(rec).SetReadDeadline(time.Time{})
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return body, nil
 }

@@ -134,6 +134,9 @@ func TestBodySize(t *testing.T) {
 	big := `{"instance_name":"big","x":"` + strings.Repeat("a", 2000) + `"}`
 	w.post("/instances", big).refused(413, "APIGW.0201", "Request entity too large.", "1000 bytes")
 	w.as("").post("/instances", big).refused(413, "APIGW.0201") // whoever sends it
+	if !w.post("/instances", big).Close {
+		t.Error("got the connection kept, want it closed rather than the rest of the body read")
+	}
 	w.send("GET", "/instances", big).refused(413, "APIGW.0201")
 	exact := `{"instance_name":"exact"}`
 	exact += strings.Repeat(" ", 1000-len(exact))
@@ -176,7 +179,7 @@ func TestSlowBodiesAreGivenUp(t *testing.T) {
 }
 
 func TestTheBodyDeadlineDoesNotOutliveTheBody(t *testing.T) {
-	g := &gate{hold: make(chan struct{})}
+	g := &gate{hold: make(chan struct{}), held: make(chan struct{}, 1)}
 	w := newWorld(t, func(c *api.Config, _ *lacre.Config) { c.Auth, c.BodyTime = g, 50*time.Millisecond })
 	time.AfterFunc(200*time.Millisecond, func() { close(g.hold) })
 	w.as("hold").post("/instances", obj{"instance_name": "slow"}).refused(401, "APIG.1002")
@@ -186,28 +189,27 @@ func TestTheBodyDeadlineDoesNotOutliveTheBody(t *testing.T) {
 }
 
 func TestMoreRequestsThanPlaces(t *testing.T) {
-	g := &gate{hold: make(chan struct{})}
+	g := &gate{hold: make(chan struct{}), held: make(chan struct{})}
 	w := newWorld(t, func(c *api.Config, _ *lacre.Config) {
 		c.Auth, c.MaxConcurrent, c.QueueTime = g, 2, 50*time.Millisecond
 	})
 	var held sync.WaitGroup
 	for range 2 {
 		held.Go(func() { w.as("hold").get("/instances").refused(401, "APIG.1002") })
+		<-g.held
 	}
-	for {
-		a := w.get("/instances")
-		if a.StatusCode == 500 {
-			a.refused(500, "APIG.9008", "Too many requests")
-			if a.Header.Get("Retry-After") == "" {
-				t.Error("got no Retry-After")
-			}
-			break
-		}
+	a := w.get("/instances")
+	a.refused(500, "APIG.9008", "Too many requests")
+	if a.Header.Get("Retry-After") == "" {
+		t.Error("got no Retry-After")
 	}
 	w.as("").get(w.url + "/healthz").ok(200) // never queued
 	close(g.hold)
 	held.Wait()
 	w.get("/instances").ok(200)
+	if strings.Contains(w.log.String(), "level=ERROR") {
+		t.Errorf("got a failure in the log for a full house:\n%s", w.log)
+	}
 }
 
 func TestPanics(t *testing.T) {

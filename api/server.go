@@ -131,7 +131,7 @@ func source(r *http.Request) string {
 
 // identity passes a request on to IAM, which has its own request ids.
 func (s *server) identity(w http.ResponseWriter, r *http.Request) {
-	s.limitBody(w, r)
+	s.limitBody(w.(*recorder), r)
 	s.IAM.ServeHTTP(w, r)
 }
 

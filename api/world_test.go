@@ -130,7 +130,8 @@ func newWorld(t *testing.T, edits ...edit) *world {
 // gate is an Authenticator whose tokens say who they are: "<role>.<project>". Others
 // provoke what a real one can do.
 type gate struct {
-	hold chan struct{} // "hold" tokens wait until it is closed
+	hold chan struct{} // "hold" tokens wait until it is closed,
+	held chan struct{} // and say here that they do
 	mu   sync.Mutex
 	body string // what the last request's body was
 }
@@ -159,6 +160,7 @@ func (g *gate) Authenticate(r *http.Request) (lacre.Caller, error) {
 	case "index":
 		_ = body[len(body)]
 	case "hold":
+		g.held <- struct{}{}
 		<-g.hold
 		return lacre.Caller{}, lacre.Errorf(lacre.CodeTokenInvalid, "held")
 	case "unscoped":
