@@ -15,9 +15,9 @@ func TestCreateGroup(t *testing.T) {
 	i := w.instance()
 	t.Run("OK", func(t *testing.T) {
 		w := w.in(t)
-		view, err := w.CreateGroup(t.Context(), w.admin, w.project, i.ID, lacre.GroupInput{Name: "shop (v1)", Remark: new("what it is")})
+		view, err := w.CreateGroup(t.Context(), w.admin, w.project, i.ID, lacre.GroupInput{Name: "shop(v1)", Remark: new("what it is")})
 		w.ok(err)
-		if !view.SubdomainAccess || view.Remark != "what it is" || view.Name != "shop (v1)" || view.InstanceID != i.ID {
+		if !view.SubdomainAccess || view.Remark != "what it is" || view.Name != "shop(v1)" || view.InstanceID != i.ID {
 			t.Errorf("got %+v, want the input with sub-domain access on", view.Group)
 		}
 		again, err := w.ShowGroup(t.Context(), w.admin, w.project, i.ID, view.ID)
@@ -41,7 +41,7 @@ func TestCreateGroup(t *testing.T) {
 	})
 	t.Run("names and remarks", func(t *testing.T) {
 		for name, good := range map[string]bool{
-			"abc": true, "1ab": true, "证书组": true, "ab": false, "-ab": false, "a/b.c:d-(e)": true, "a b c": true, "a\tb": false,
+			"abc": true, "1ab": true, "证书组": true, "ab": false, "-ab": false, "a/b.c:d-(e)": true, "a b c": false, "a\tb": false,
 			strings.Repeat("a", 255): true, strings.Repeat("a", 256): false, strings.Repeat("证", 255): true,
 		} {
 			_, err := w.tryGroup(i, name)
@@ -52,7 +52,7 @@ func TestCreateGroup(t *testing.T) {
 				wantField(t, err, lacre.CodeInvalidField, "name")
 			}
 		}
-		long := lacre.GroupInput{Name: "long remark", Remark: new(strings.Repeat("证", 1001))}
+		long := lacre.GroupInput{Name: "long_remark", Remark: new(strings.Repeat("证", 1001))}
 		_, err := w.CreateGroup(t.Context(), w.admin, w.project, i.ID, long)
 		wantField(t, err, lacre.CodeInvalidField, "remark")
 		*long.Remark = strings.Repeat("证", 1000)
