@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"log/slog"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"lacre"
 )
@@ -57,3 +59,11 @@ func Decode(key string, value []byte) (lacre.Record, error) {
 
 // Frame puts header and checksum before a payload.
 func Frame(key string, payload []byte) string { return frame(key, payload) }
+
+// Encode returns where and how a record is stored.
+func Encode(r lacre.Record) (key, value string, err error) { return encode(r) }
+
+// NewZap is the logger that etcd is given.
+func NewZap(log *slog.Logger, level zapcore.LevelEnabler, died func(error)) *zap.Logger {
+	return newZap(log, level, died)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -188,5 +189,51 @@ func commitSoon(t *testing.T, s *store.Store, records ...lacre.Record) int64 {
 		if !errors.Is(err, lacre.ErrUnavailable) || ctx.Err() != nil {
 			t.Fatalf("Commit: %v", err)
 		}
+	}
+}
+
+// With one member of two away, everything goes on.
+func TestADeadEndpointIsPassedOver(t *testing.T) {
+	t.Parallel()
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close()
+	c := serve(t, false)
+	s, err := store.External(soon(t), store.ExternalConfig{Endpoints: []string{"http://" + dead.Addr().String(), c.endpoint}, MaxOps: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	put(t, s, domain("p1", "a.example"), domain("p1", "b.example"))
+	if stats, err := s.Stats(soon(t)); err != nil || stats.Revision == 0 {
+		t.Errorf("Stats: got %+v, %v", stats, err)
+	}
+	_, err = s.Commit(t.Context(), lacre.Tx{Audit: auditOf("p1"), Forget: []lacre.Record{
+		domain("p1", "a.example"), domain("p1", "b.example"), domain("p1", "c.example")}})
+	if !errors.Is(err, store.ErrTooLarge) {
+		t.Errorf("four operations where three are allowed: got %v, want ErrTooLarge", err)
+	}
+}
+
+// A cluster that allows less than was configured refuses, and nothing has happened.
+func TestAClusterWithALowerLimit(t *testing.T) {
+	t.Parallel()
+	c := serve(t, false)
+	s, err := store.External(soon(t), store.ExternalConfig{Endpoints: []string{c.endpoint}, MaxOps: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var many []lacre.Record
+	for i := range 200 {
+		many = append(many, domain("p1", fmt.Sprintf("%d.example", i)))
+	}
+	if _, err := s.Commit(t.Context(), lacre.Tx{Audit: auditOf("p1"), Put: many}); !errors.Is(err, store.ErrTooLarge) {
+		t.Errorf("got %v, want ErrTooLarge", err)
+	}
+	if _, err := s.Domain(t.Context(), "p1", many[0].(*lacre.Domain).ID); !errors.Is(err, lacre.ErrNotStored) {
+		t.Errorf("got %v, want that nothing was stored", err)
 	}
 }

@@ -39,7 +39,7 @@ func (f *faulty) Txn(ctx context.Context) clientv3.Txn {
 }
 
 func (f *faulty) Get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	if fault(f.next.Swap(int32(none))) == stuck {
+	if f.next.CompareAndSwap(int32(stuck), int32(none)) {
 		select {}
 	}
 	return f.KV.Get(ctx, key, options...)
