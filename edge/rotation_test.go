@@ -76,7 +76,7 @@ func (o *office) upload(c *rotated, n int) lacre.CertificateInput {
 	leaf := o.leaf([]string{c.host}, testcert.WithKey(c.keys[n%2].Key))
 	c.order.Store(leaf.Cert.SerialNumber.String(), n)
 	return lacre.CertificateInput{
-		Name: "cert_" + c.host[:4], CertContent: leaf.ChainPEM(), PrivateKey: lacre.Secret(leaf.KeyPEM()),
+		Name: "cert_" + c.host[:2], CertContent: leaf.ChainPEM(), PrivateKey: lacre.Secret(leaf.KeyPEM()),
 	}
 }
 
@@ -277,14 +277,18 @@ func heap() int64 {
 // are made by read.
 type crowd struct {
 	versions
-	size int
-	read func(id string) *lacre.Version
+	size  int
+	read  func(id string) *lacre.Version
+	named func(id string) // told every certificate's id; may be nil
 }
 
 func (f *crowd) AllDomains(_ context.Context, visit func(*lacre.Domain) error) (int64, []*lacre.UnreadableError, error) {
 	for i := range f.size {
 		d := &lacre.Domain{ID: lacre.NewID(), Host: fmt.Sprintf("c%d.example.com", i), Revision: 1}
 		d.Bindings = []lacre.Binding{{CertificateID: lacre.NewID(), Algorithm: "ECC"}}
+		if f.named != nil {
+			f.named(d.Bindings[0].CertificateID)
+		}
 		if err := visit(d); err != nil {
 			return 0, nil, err
 		}
