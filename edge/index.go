@@ -12,8 +12,9 @@ import (
 // index finds the site of a host name. Any number of goroutines may look up; only the
 // holder of holdings.mu changes it.
 type index struct {
-	sites sync.Map // canonical host -> *site: who is served
-	count atomic.Int64
+	hosts     sync.Map // canonical host -> *site: who is served
+	wildcards sync.Map // what follows "*." -> *site
+	count     atomic.Int64
 
 	// rivals are all claims of hosts that more than one domain names, oldest first.
 	// Several instances on one edge may claim the same host.
@@ -28,25 +29,29 @@ func (x *index) len() int { return int(x.count.Load()) }
 // resolve returns the site that serves a name as a client sends it in SNI or Host,
 // nil if there is none: the exact host first, then the wildcard for the leftmost
 // label. SNI and Host go through here alike, so they cannot disagree about a name.
+// It takes no lock and allocates nothing.
 func (x *index) resolve(name string) *site {
 	host, err := keypair.CanonicalHost(name)
 	if err != nil || strings.HasPrefix(host, "*") {
 		return nil // a client asks for a host, never for a pattern
 	}
-	if s := x.exact(host); s != nil {
-		return s
+	if s, ok := x.hosts.Load(host); ok {
+		return s.(*site)
 	}
 	if _, parent, ok := strings.Cut(host, "."); ok {
-		return x.exact("*." + parent)
+		if s, ok := x.wildcards.Load(parent); ok {
+			return s.(*site)
+		}
 	}
 	return nil
 }
 
-func (x *index) exact(host string) *site {
-	if s, ok := x.sites.Load(host); ok {
-		return s.(*site)
+// place returns where the site of a canonical host is kept, and under which key.
+func (x *index) place(host string) (*sync.Map, string) {
+	if parent, ok := strings.CutPrefix(host, "*."); ok {
+		return &x.wildcards, parent
 	}
-	return nil
+	return &x.hosts, host
 }
 
 // put adds s, or replaces the site with its id, which must have the same host.
@@ -66,8 +71,11 @@ func (x *index) others(s *site) []*site {
 	var claims []*site
 	if rivals := x.rivals[s.host]; rivals != nil {
 		claims = slices.Clone(rivals)
-	} else if holder := x.exact(s.host); holder != nil {
-		claims = []*site{holder}
+	} else {
+		sites, key := x.place(s.host)
+		if holder, ok := sites.Load(key); ok {
+			claims = []*site{holder.(*site)}
+		}
 	}
 	return slices.DeleteFunc(claims, func(c *site) bool { return c.id == s.id })
 }
@@ -85,13 +93,14 @@ func (x *index) settle(host string, claims []*site) {
 		x.rivals[host] = claims
 	}
 	x.conflicts.Store(int64(len(x.rivals)))
+	sites, key := x.place(host)
 	if len(claims) == 0 {
-		if _, had := x.sites.LoadAndDelete(host); had {
+		if _, had := sites.LoadAndDelete(key); had {
 			x.count.Add(-1)
 		}
 		return
 	}
-	if _, had := x.sites.Swap(host, claims[0]); !had {
+	if _, had := sites.Swap(key, claims[0]); !had {
 		x.count.Add(1)
 	}
 }
