@@ -47,6 +47,7 @@ func (s *Store) auditOp(a lacre.Audit) (clientv3.Op, error) {
 	return clientv3.OpPut(key, frame(key, payload)), nil
 }
 
+// auditPrefix is where the rows of a project are, or those of no project.
 func auditPrefix(projectID string) (string, error) {
 	if projectID == "" {
 		return iamAudits, nil
@@ -94,6 +95,7 @@ func (s *Store) Audits(ctx context.Context, projectID string, limit int) ([]lacr
 	return audits, nil
 }
 
+// decodeAudit reads a row; its project and id come from where it is stored.
 func decodeAudit(projectID, prefix string, kv *mvccpb.KeyValue) (lacre.Audit, error) {
 	key := string(kv.Key)
 	id, err := auditID(key[len(prefix):])

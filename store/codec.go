@@ -35,6 +35,8 @@ var (
 	decoding   = mustDecode()
 )
 
+// mustEncode sets the core deterministic encoding, so that equal records have equal bytes,
+// and times as text in UTC with nanoseconds.
 func mustEncode() cbor.EncMode {
 	options := cbor.CoreDetEncOptions()
 	options.Time = cbor.TimeRFC3339NanoUTC

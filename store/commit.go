@@ -52,6 +52,8 @@ func (s *Store) Commit(ctx context.Context, tx lacre.Tx) (int64, error) {
 	return resp.Header.Revision, nil
 }
 
+// compile translates a transaction and checks it as far as that goes without the engine.
+// The order of the guards is the order in which a conflict is looked for.
 func (s *Store) compile(tx lacre.Tx) (*change, error) {
 	c := &change{writes: map[string]bool{}}
 	for _, r := range tx.Put {
@@ -85,6 +87,7 @@ func (s *Store) compile(tx lacre.Tx) (*change, error) {
 	return c, nil
 }
 
+// put guards a record and writes it: created when its revision is 0, else replaced.
 func (c *change) put(r lacre.Record) error {
 	if _, err := c.guard(r); err != nil {
 		return err
@@ -96,6 +99,8 @@ func (c *change) put(r lacre.Record) error {
 	return c.write(key, clientv3.OpPut(key, value))
 }
 
+// delete guards a record and deletes it. Revision 0 would demand that there is nothing to
+// delete; who means "whatever the revision" says Forget.
 func (c *change) delete(r lacre.Record) error {
 	g, err := c.guard(r)
 	if err != nil {
@@ -115,6 +120,7 @@ func (c *change) forget(r lacre.Record) error {
 	return c.write(key, clientv3.OpDelete(key))
 }
 
+// guard demands that a record is where its Revision says.
 func (c *change) guard(r lacre.Record) (guard, error) {
 	key, err := keyOf(r)
 	if err != nil {
@@ -134,6 +140,7 @@ func (c *change) write(key string, op clientv3.Op) error {
 	return nil
 }
 
+// conditions are the guards as etcd compares them: all or nothing.
 func (c *change) conditions() []clientv3.Cmp {
 	all := make([]clientv3.Cmp, len(c.guards))
 	for i, g := range c.guards {

@@ -77,6 +77,8 @@ var ErrInUse = errors.New("another lacre is using")
 // an empty store is not started in their place.
 var ErrDamaged = errors.New("the data directory is damaged: restore it from a backup")
 
+// writePid says who holds the lock. It is there for people; the lock itself is flock's,
+// which the kernel drops with the process, so a pid left behind locks nothing.
 func writePid(f *os.File) error {
 	if err := f.Truncate(0); err != nil {
 		return err
@@ -128,6 +130,7 @@ func (d *directory) markUsed() error {
 	return d.sync()
 }
 
+// sync makes the rename durable: it is in the directory, not in the file.
 func (d *directory) sync() error {
 	f, err := os.Open(d.path)
 	if err != nil {
@@ -136,7 +139,8 @@ func (d *directory) sync() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// room refuses when less than reserve bytes are free.
+// room refuses when less than reserve bytes are free to this user (the blocks that a file
+// system keeps for root do not count). It asks each time: statfs costs a microsecond.
 func (d *directory) room(reserve uint64) error {
 	var fsys syscall.Statfs_t
 	if err := syscall.Statfs(d.path, &fsys); err != nil {

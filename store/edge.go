@@ -105,6 +105,8 @@ func (s *Store) Versions(ctx context.Context, projectID, certificateID string) (
 	return versions, err
 }
 
+// versions reads the versions of a certificate as of a revision, 0 for now, newest first.
+// The history of a certificate is short, so all are read at once.
 func (s *Store) versions(ctx context.Context, projectID, certificateID string, at int64) (
 	[]*lacre.Version, []*lacre.UnreadableError, error) {
 	prefix, err := under("p", projectID, "version", certificateID)

@@ -31,9 +31,8 @@ const (
 	history = "50000"
 	// The raft log is kept in memory until snapshotted. There are no followers that could
 	// need old entries, so a short one does.
-	snapshotCount   = 2000
-	catchUpEntries  = 100
-	closingPatience = 5 * time.Second
+	snapshotCount  = 2000
+	catchUpEntries = 100
 )
 
 // EmbeddedConfig describes an embedded store. Only Dir is mandatory.
@@ -66,6 +65,7 @@ func Embedded(ctx context.Context, c EmbeddedConfig) (*Store, error) {
 	return s, nil
 }
 
+// orDefault returns value, or otherwise when value is the zero value.
 func orDefault[T comparable](value, otherwise T) T {
 	var zero T
 	if value == zero {
@@ -109,6 +109,8 @@ func (s *Store) start(ctx context.Context, c EmbeddedConfig, dir *directory) (*e
 	return nil, fmt.Errorf("%w (if it is damaged, restore it from a backup; nothing in it was replaced)", a.err)
 }
 
+// abandon cleans up after an attempt that nobody waits for any more. If etcd hangs in it
+// the directory stays locked, and rightly so: etcd has its files open.
 func abandon(attempts <-chan attempt, dir *directory) {
 	if a := <-attempts; a.etcd == nil || stopEtcd(a.etcd) == nil {
 		dir.unlock()
@@ -154,6 +156,8 @@ func (s *Store) died(err error) {
 	s.end(err)
 }
 
+// etcdConfig is etcd's own configuration: one member, no listener, every write fsynced
+// (which is etcd's default and has no switch here).
 func etcdConfig(c EmbeddedConfig, logger *zap.Logger) *embed.Config {
 	nowhere := url.URL{Scheme: "http", Host: "localhost:0"}
 	cfg := embed.NewConfig()
@@ -186,6 +190,8 @@ func (e *embedded) status(ctx context.Context) (*clientv3.StatusResponse, error)
 	return e.client.Status(ctx, "")
 }
 
+// defragment goes to the backend itself: etcd's service for it wants a listener's health
+// state, which an engine without listeners does not have. It cannot be called off.
 func (e *embedded) defragment(context.Context) error { return e.etcd.Server.Backend().Defrag() }
 
 func (e *embedded) disarm(ctx context.Context) error { return disarm(ctx, e.client) }

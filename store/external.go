@@ -76,6 +76,7 @@ func failFast(ctx context.Context, method string, req, reply any, cc *grpc.Clien
 	return invoke(ctx, method, req, reply, cc, append(options, grpc.WaitForReady(false))...)
 }
 
+// newStore makes a store without an engine, with what was left out filled in.
 func newStore(log *slog.Logger, now func() time.Time, random io.Reader) *Store {
 	s := &Store{log: log, now: now, random: random}
 	if log == nil {
@@ -91,15 +92,19 @@ func newStore(log *slog.Logger, now func() time.Time, random io.Reader) *Store {
 	return s
 }
 
+// connect gives a store its engine. The parts of the client are kept, not the client:
+// tests put faults between.
 func (s *Store) connect(client *clientv3.Client, e engine) {
 	s.kv, s.watcher, s.lease, s.engine = client.KV, client.Watcher, client.Lease, e
-	s.close = sync.OnceValue(e.close)
+	s.close = sync.OnceValue(s.stop)
 }
 
 // external is the engine of a cluster: others look after its disks.
 type external struct{ client *clientv3.Client }
 
-func (e external) room() error  { return nil }
+// room has nothing to say: a cluster refuses by its quota, see explain.
+func (e external) room() error { return nil }
+
 func (e external) close() error { return e.client.Close() }
 
 // status is that of the first member that answers.

@@ -134,10 +134,13 @@ func TestExternalSaysWhatIsWrong(t *testing.T) {
 		{"wrong password", store.ExternalConfig{Endpoints: []string{c.endpoint}, TLS: c.tls, Username: "root", Password: "no"}, "invalid user ID or password"},
 		{"no password", store.ExternalConfig{Endpoints: []string{c.endpoint}, TLS: c.tls}, "user name is empty"},
 	} {
-		_, err := store.External(soon(t), test.config)
-		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: got %v, want something about %q", test.name, err, test.want)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := store.External(soon(t), test.config)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want something about %q", err, test.want)
+			}
+		})
 	}
 }
 

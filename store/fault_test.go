@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,23 +33,25 @@ const (
 // faulty is an etcd client with a bad connection.
 type faulty struct {
 	clientv3.KV
-	next atomic.Int32
+	next    atomic.Int32
+	release chan struct{} // closed to end what is stuck
 }
 
 func (f *faulty) Txn(ctx context.Context) clientv3.Txn {
-	return &faultyTxn{Txn: f.KV.Txn(ctx), fault: fault(f.next.Swap(int32(none)))}
+	return &faultyTxn{Txn: f.KV.Txn(ctx), fault: fault(f.next.Swap(int32(none))), release: f.release}
 }
 
 func (f *faulty) Get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	if f.next.CompareAndSwap(int32(stuck), int32(none)) {
-		select {}
+		<-f.release
 	}
 	return f.KV.Get(ctx, key, options...)
 }
 
 type faultyTxn struct {
 	clientv3.Txn
-	fault fault
+	fault   fault
+	release chan struct{}
 }
 
 func (x *faultyTxn) If(c ...clientv3.Cmp) clientv3.Txn  { x.Txn = x.Txn.If(c...); return x }
@@ -65,14 +69,14 @@ func (x *faultyTxn) Commit() (*clientv3.TxnResponse, error) {
 		}
 		return nil, broken
 	case stuck:
-		select {}
+		<-x.release
 	}
 	return x.Txn.Commit()
 }
 
 func withFaults(t *testing.T) (*store.Store, *faulty) {
 	t.Helper()
-	s, f := open(t), &faulty{}
+	s, f := open(t), &faulty{release: make(chan struct{})}
 	s.Wrap(func(kv clientv3.KV) clientv3.KV { f.KV = kv; return f })
 	return s, f
 }
@@ -145,10 +149,50 @@ func TestNobodyWaitsForAStuckEngine(t *testing.T) {
 	ended := make(chan error)
 	go func() { _, err := s.Domain(t.Context(), "p1", "d"); ended <- err }()
 	time.Sleep(10 * time.Millisecond)
-	s.Close()
+	closed := make(chan error)
+	go func() { closed <- s.Close() }()
 	if err := <-ended; !errors.Is(err, lacre.ErrUnavailable) {
 		t.Errorf("a call under way when the store closes: got %v, want ErrUnavailable", err)
 	}
+	close(f.release) // the engine is closed once the last call has left it
+	if err := <-closed; err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// Closing takes the engine away from under nobody: calls end with an outage, not a panic.
+func TestClosingUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	var group sync.WaitGroup
+	for i := range 16 {
+		group.Go(func() {
+			for n := 0; ; n++ {
+				d := domain("p1", fmt.Sprintf("%d.%d.example", i, n))
+				_, err := s.Commit(t.Context(), lacre.Tx{Put: []lacre.Record{d}, Audit: auditOf("p1")})
+				if err == nil {
+					_, err = s.Domains(t.Context(), "p1", []string{d.ID})
+				}
+				if errors.Is(err, lacre.ErrUnavailable) {
+					return
+				}
+				if err != nil {
+					t.Errorf("got %v, want success or ErrUnavailable", err)
+					return
+				}
+			}
+		})
+	}
+	group.Go(func() {
+		if err := firstError(t.Context(), s, 0); !errors.Is(err, lacre.ErrUnavailable) {
+			t.Errorf("Watch: got %v, want ErrUnavailable", err)
+		}
+	})
+	time.Sleep(50 * time.Millisecond)
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	group.Wait()
 }
 
 func TestACancelledContextIsAnOutage(t *testing.T) {

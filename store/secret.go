@@ -76,6 +76,7 @@ func (s *Store) createBlob(ctx context.Context, key string, value []byte) ([]byt
 	return openBlob(key, resp.Responses[0].GetResponseRange().Kvs[0].Value)
 }
 
+// openBlob checks what is stored. The record of the error is nil: a secret is none.
 func openBlob(key string, value []byte) ([]byte, error) {
 	payload, err := unframe(key, value)
 	if err != nil {

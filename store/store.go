@@ -1,8 +1,3 @@
-// Package store keeps Lacre's records in etcd: an etcd embedded in the process, or an
-// external cluster, with the same keys and the same guarantees.
-//
-// A Store is safe for concurrent use. Reads are linearizable, every change is one etcd
-// transaction, and a change that was acknowledged is on disk.
 package store
 
 import (
@@ -11,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -23,6 +19,9 @@ var _ lacre.Store = (*Store)(nil)
 
 // patience bounds a call whose context has no deadline: nobody waits for ever.
 const patience = 10 * time.Second
+
+// closingPatience bounds how long Close waits for an engine that may hang.
+const closingPatience = 5 * time.Second
 
 var errClosed = errors.New("the store is closed")
 
@@ -42,6 +41,11 @@ type Store struct {
 	// life ends when the store is closed or its engine has died; its cause says which.
 	life context.Context
 	end  context.CancelCauseFunc
+
+	// calls are those under way in the engine: it must not be closed under them. gate
+	// keeps new ones out while Close ends life.
+	gate  sync.RWMutex
+	calls sync.WaitGroup
 }
 
 // engine is what differs between an embedded and an external etcd.
@@ -58,8 +62,36 @@ type engine interface {
 // Close stops the store; calls under way end with lacre.ErrUnavailable. An embedded
 // engine is stopped and its directory unlocked. Closing twice is closing once.
 func (s *Store) Close() error {
+	s.gate.Lock()
 	s.end(errClosed)
+	s.gate.Unlock()
 	return s.close()
+}
+
+// stop closes the engine once the calls under way have left it.
+func (s *Store) stop() error {
+	left := make(chan struct{})
+	go func() {
+		s.calls.Wait()
+		close(left)
+	}()
+	select {
+	case <-left:
+		return s.engine.close()
+	case <-time.After(closingPatience):
+		return errors.New("closing the store: a call hangs; files stay open until the process ends")
+	}
+}
+
+// enter counts a call in, unless the store has ended.
+func (s *Store) enter() error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if cause := context.Cause(s.life); cause != nil {
+		return fmt.Errorf("%w: %w", lacre.ErrUnavailable, cause)
+	}
+	s.calls.Add(1)
+	return nil
 }
 
 // Done is closed when the store has stopped: after Close, or because an embedded engine
@@ -84,13 +116,14 @@ func ask[T any](ctx context.Context, s *Store, call func(context.Context) (T, er
 		err   error
 	}
 	var none T
-	if cause := context.Cause(s.life); cause != nil {
-		return none, fmt.Errorf("%w: %w", lacre.ErrUnavailable, cause)
+	if err := s.enter(); err != nil {
+		return none, err
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	answers := make(chan answer, 1)
 	go func() {
+		defer s.calls.Done()
 		value, err := call(ctx)
 		answers <- answer{value, err}
 	}()
@@ -104,6 +137,7 @@ func ask[T any](ctx context.Context, s *Store, call func(context.Context) (T, er
 	}
 }
 
+// bound gives a context without a deadline the store's own.
 func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)

@@ -104,6 +104,8 @@ func (s *Store) changes(ctx context.Context, r clientv3.WatchResponse) []lacre.C
 	return slices.Clip(all)
 }
 
+// event adds one event to the change of its revision. A value that cannot be read is
+// reported, never skipped: an edge must know that what it holds is out of date.
 func (s *Store) event(ctx context.Context, c *lacre.Change, e *clientv3.Event) {
 	if e.Type == clientv3.EventTypeDelete {
 		if record := identify(string(e.Kv.Key)); record != nil {
