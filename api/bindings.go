@@ -7,34 +7,32 @@ import (
 	"lacre"
 )
 
-// attachDomains binds a certificate to domains by name.
+// attachDomains answers POST …/certificates/{certificate_id}/domains/attach. Terraform
+// takes no other status than 204.
 func (x *exchange) attachDomains() (*reply, error) {
-	id, refs, err := x.domainRefs()
+	refs, err := x.domainRefs()
 	if err != nil {
 		return nil, err
 	}
-	return noContent(x.Service.AttachDomains(x.Context(), x.caller, x.project, id, refs))
+	return noContent(x.Service.AttachDomains(x.Context(), x.caller, x.project, x.certificate, refs))
 }
 
+// detachDomains answers POST …/certificates/{certificate_id}/domains/detach.
 func (x *exchange) detachDomains() (*reply, error) {
-	id, refs, err := x.domainRefs()
+	refs, err := x.domainRefs()
 	if err != nil {
 		return nil, err
 	}
-	return noContent(nil, x.Service.DetachDomains(x.Context(), x.caller, x.project, id, refs))
+	return noContent(nil, x.Service.DetachDomains(x.Context(), x.caller, x.project, x.certificate, refs))
 }
 
 // domainRefs reads the one body of attach and detach. Terraform drops empty lists, so a
 // body without domains is answered like one that names none that exist: on detach its
 // clients take that for "already gone".
-func (x *exchange) domainRefs() (string, []lacre.DomainRef, error) {
-	id, err := x.id("certificate_id", lacre.CodeCertificateNotFound)
-	if err != nil {
-		return "", nil, err
-	}
+func (x *exchange) domainRefs() ([]lacre.DomainRef, error) {
 	f, err := readForm(x.body)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	var refs []lacre.DomainRef
 	for _, d := range f.forms("domains") {
@@ -46,73 +44,54 @@ func (x *exchange) domainRefs() (string, []lacre.DomainRef, error) {
 		})
 	}
 	if f.err() == nil && len(refs) == 0 {
-		return "", nil, lacre.FieldErrorf(lacre.CodeNothingBound, "domains", "expected at least one domain")
+		return nil, lacre.FieldErrorf(lacre.CodeNothingBound, "domains", "expected at least one domain")
 	}
-	return id, refs, f.err()
+	return refs, f.err()
 }
 
+// attachedDomains answers GET …/certificates/{certificate_id}/attached-domains. Its
+// clients look for their own wording of a certificate that does not exist. An empty
+// list makes Terraform forget the binding.
 func (x *exchange) attachedDomains() (*reply, error) {
-	x.missing = "ssl with certId " + x.PathValue("certificate_id") + " not found"
-	id, err := x.id("certificate_id", lacre.CodeCertificateNotFound)
-	if err != nil {
-		return nil, err
-	}
+	x.missing = "ssl with certId " + x.certificate + " not found"
 	page, err := x.page()
 	if err != nil {
 		return nil, err
 	}
-	views, total, err := x.Service.AttachedDomains(x.Context(), x.caller, x.project, id, x.query.Get("url_domain"), page)
+	views, total, err := x.Service.AttachedDomains(x.Context(), x.caller, x.project, x.certificate, x.query.Get("url_domain"), page)
 	if err != nil {
 		return nil, err
 	}
+	shown := each(views, func(v *lacre.DomainView) boundDomain { return x.boundOf(v, withID(v, x.certificate)) })
 	return &reply{status: http.StatusOK, body: struct {
 		Size    int           `json:"size"`
 		Total   int           `json:"total"`
 		Domains []boundDomain `json:"bound_domains"`
-	}{len(views), total, each(views, func(v *lacre.DomainView) boundDomain { return x.boundOf(v, withID(v, id)) })}}, nil
+	}{len(shown), total, shown}}, nil
 }
 
-// domainPlace is what the path of the operations on one domain names.
-type domainPlace struct{ instance, group, domain string }
-
-func (x *exchange) domainPlace() (p domainPlace, err error) {
-	if p.instance, err = x.id("instance_id", lacre.CodeInstanceNotFound); err != nil {
-		return p, err
-	}
-	if p.group, err = x.id("group_id", lacre.CodeGroupNotFound); err != nil {
-		return p, err
-	}
-	p.domain, err = x.id("domain_id", lacre.CodeDomainNotFound)
-	return p, err
-}
-
+// attachCertificate answers POST …/domains/{domain_id}/certificates/attach. Sending it
+// again changes the flag, which is how Terraform updates it.
 func (x *exchange) attachCertificate() (*reply, error) {
-	p, err := x.domainPlace()
-	if err != nil {
-		return nil, err
-	}
 	id, verify, err := x.certificateRef()
 	if err != nil {
 		return nil, err
 	}
-	return noContent(x.Service.AttachCertificate(x.Context(), x.caller, x.project, p.instance, p.group, p.domain, id, verify))
+	return noContent(x.Service.AttachCertificate(x.Context(), x.caller, x.project, x.instance, x.group, x.domain, id, verify))
 }
 
+// detachCertificate answers POST …/domains/{domain_id}/certificates/detach.
 func (x *exchange) detachCertificate() (*reply, error) {
-	p, err := x.domainPlace()
-	if err != nil {
-		return nil, err
-	}
 	id, _, err := x.certificateRef()
 	if err != nil {
 		return nil, err
 	}
-	return noContent(nil, x.Service.DetachCertificate(x.Context(), x.caller, x.project, p.instance, p.group, p.domain, id))
+	return noContent(nil, x.Service.DetachCertificate(x.Context(), x.caller, x.project, x.instance, x.group, x.domain, id))
 }
 
 // certificateRef reads the body of attach and detach on a domain: a list, of which the
 // compatible API takes exactly one.
-func (x *exchange) certificateRef() (string, *bool, error) {
+func (x *exchange) certificateRef() (id string, verify *bool, err error) {
 	f, err := readForm(x.body)
 	if err != nil {
 		return "", nil, err
@@ -131,21 +110,20 @@ func (x *exchange) certificateRef() (string, *bool, error) {
 	return ids[0], verify, nil
 }
 
-// createDomainCertificate creates a certificate and binds it in one step.
+// createDomainCertificate answers the older POST …/domains/{domain_id}/certificate: it
+// creates a certificate and binds it in one step.
 func (x *exchange) createDomainCertificate() (*reply, error) {
-	p, err := x.domainPlace()
-	if err != nil {
-		return nil, err
-	}
+	instance := x.instance
 	in, err := x.certificateInput()
 	if err != nil {
 		return nil, err
 	}
-	view, warnings, err := x.Service.CreateDomainCertificate(x.Context(), x.caller, x.project, p.instance, p.group, p.domain, in)
-	if err != nil {
-		return nil, err
+	if x.instance != instance {
+		x.instance = "" // two are named: the Service knows which one is missing
 	}
-	return &reply{status: http.StatusCreated, body: x.boundOf(view, madeFrom(in, view)), warnings: warnings}, nil
+	view, warnings, err := x.Service.CreateDomainCertificate(x.Context(), x.caller, x.project, instance, x.group, x.domain, in)
+	show := func(v *lacre.DomainView) boundDomain { return x.boundOf(v, madeFrom(in, v)) }
+	return showing(http.StatusCreated, show, view, err, warnings...)
 }
 
 // madeFrom is the certificate that in has just become, nil if it is gone again: names
@@ -160,31 +138,16 @@ func madeFrom(in lacre.CertificateInput, v *lacre.DomainView) *lacre.Certificate
 	return nil
 }
 
+// showDomainCertificate answers GET …/domains/{domain_id}/certificate/{certificate_id}.
+// The products' own answers are parts of the certificate's; this is all of it.
 func (x *exchange) showDomainCertificate() (*reply, error) {
-	p, id, err := x.domainCertificate()
-	if err != nil {
-		return nil, err
-	}
-	c, err := x.Service.ShowDomainCertificate(x.Context(), x.caller, x.project, p.instance, p.group, p.domain, id)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, body: detailOf(c)}, nil
+	c, err := x.Service.ShowDomainCertificate(x.Context(), x.caller, x.project, x.instance, x.group, x.domain, x.certificate)
+	return showing(http.StatusOK, detailOf, c, err)
 }
 
+// removeDomainCertificate answers DELETE …/domains/{domain_id}/certificate/{certificate_id}:
+// unbound, and deleted unless another domain uses it.
 func (x *exchange) removeDomainCertificate() (*reply, error) {
-	p, id, err := x.domainCertificate()
-	if err != nil {
-		return nil, err
-	}
-	return noContent(nil, x.Service.RemoveDomainCertificate(x.Context(), x.caller, x.project, p.instance, p.group, p.domain, id))
-}
-
-func (x *exchange) domainCertificate() (domainPlace, string, error) {
-	p, err := x.domainPlace()
-	if err != nil {
-		return p, "", err
-	}
-	id, err := x.id("certificate_id", lacre.CodeCertificateNotFound)
-	return p, id, err
+	err := x.Service.RemoveDomainCertificate(x.Context(), x.caller, x.project, x.instance, x.group, x.domain, x.certificate)
+	return noContent(nil, err)
 }

@@ -213,6 +213,8 @@ func TestCreateDomainCertificate(t *testing.T) {
 	w.post(domain+"/certificate", w.form("cert_old", "www.a.test")).refused(400, "APIG.3325")
 	w.post(domain+"/certificate", w.form("cert_third", "www.a.test")).refused(400, "APIG.2051")
 	w.post(domain+"/certificate", w.form("cert_third", "www.b.test")).refused(400, "APIG.2103")
+	w.post(domain+"/certificate", with(w.form("cert_third", "www.a.test"), "type", "instance", "instance_id", "nowhere")).
+		refused(404, "APIG.3030", "The instance does not exist", "nowhere")
 	w.post(domain+"/certificate", "{}").refused(400, "APIG.2001", "parameterName:name")
 	if got := w.get("/certificates?instance_id=").object()["total"]; got != 2.0 {
 		t.Errorf("got %v certificates, want 2: refused ones must not stay", got)

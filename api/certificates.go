@@ -7,7 +7,9 @@ import (
 	"lacre/keypair"
 )
 
-// certificateInput reads the CertificateForm of the API page, table 3.
+// certificateInput reads the CertificateForm of the API page, table 3. Only presence and
+// types are looked at. trusted_root_ca stays a pointer: absent, empty and PEM are three
+// different wishes of a modification.
 func (x *exchange) certificateInput() (lacre.CertificateInput, error) {
 	f, err := readForm(x.body)
 	if err != nil {
@@ -31,6 +33,7 @@ func (x *exchange) certificateInput() (lacre.CertificateInput, error) {
 	return in, f.err()
 }
 
+// createCertificate answers POST …/certificates: 200, not 201, as the API does.
 func (x *exchange) createCertificate() (*reply, error) {
 	dryRun, err := x.truth("dry_run")
 	if err != nil {
@@ -47,7 +50,8 @@ func (x *exchange) createCertificate() (*reply, error) {
 	return certificateReply(written, dryRun), nil
 }
 
-// modifyCertificate is the operation of the API page.
+// modifyCertificate answers PUT …/certificates/{certificate_id}, the operation of the
+// API page. What it measures is the whole of a real modification, dry runs left out.
 func (x *exchange) modifyCertificate() (*reply, error) {
 	start := x.Now()
 	written, dryRun, err := x.modified()
@@ -60,48 +64,44 @@ func (x *exchange) modifyCertificate() (*reply, error) {
 	return certificateReply(written, dryRun), nil
 }
 
-func (x *exchange) modified() (*lacre.Written, bool, error) {
-	dryRun, err := x.truth("dry_run")
-	if err != nil {
+// modified is modifyCertificate without the measuring.
+func (x *exchange) modified() (written *lacre.Written, dryRun bool, err error) {
+	if dryRun, err = x.truth("dry_run"); err != nil {
 		return nil, false, err
-	}
-	id, err := x.id("certificate_id", lacre.CodeCertificateNotFound)
-	if err != nil {
-		return nil, dryRun, err
 	}
 	in, err := x.certificateInput()
 	if err != nil {
 		return nil, dryRun, err
 	}
-	generation, err := x.condition(id)
+	generation, err := x.condition()
 	if err != nil {
 		return nil, dryRun, err
 	}
-	written, err := x.Service.ModifyCertificate(x.Context(), x.caller, x.project, id, in,
+	written, err = x.Service.ModifyCertificate(x.Context(), x.caller, x.project, x.certificate, in,
 		lacre.WriteOptions{IfGeneration: generation, DryRun: dryRun})
 	return written, dryRun, err
 }
 
+// certificateReply shows what was written. After a dry run there is no ETag: no
+// certificate has that generation.
 func certificateReply(written *lacre.Written, dryRun bool) *reply {
 	out := &reply{status: http.StatusOK, body: detailOf(written.Certificate), warnings: written.Warnings, dryRun: dryRun}
 	if !dryRun {
-		out.certificate = written.Certificate
+		out.etag = etag(written.Certificate.Generation)
 	}
 	return out
 }
 
+// showCertificate answers GET …/certificates/{certificate_id}.
 func (x *exchange) showCertificate() (*reply, error) {
-	id, err := x.id("certificate_id", lacre.CodeCertificateNotFound)
+	c, err := x.Service.ShowCertificate(x.Context(), x.caller, x.project, x.certificate)
 	if err != nil {
 		return nil, err
 	}
-	c, err := x.Service.ShowCertificate(x.Context(), x.caller, x.project, id)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, body: detailOf(c), certificate: c}, nil
+	return &reply{status: http.StatusOK, body: detailOf(c), etag: etag(c.Generation)}, nil
 }
 
+// listCertificates answers GET …/certificates.
 func (x *exchange) listCertificates() (*reply, error) {
 	filter, err := x.certificateFilter()
 	if err != nil {
@@ -151,22 +151,12 @@ func (x *exchange) certificateFilter() (lacre.CertificateFilter, error) {
 	return f, nil
 }
 
+// deleteCertificate answers DELETE …/certificates/{certificate_id}.
 func (x *exchange) deleteCertificate() (*reply, error) {
-	id, err := x.id("certificate_id", lacre.CodeCertificateNotFound)
+	generation, err := x.condition()
 	if err != nil {
 		return nil, err
 	}
-	generation, err := x.condition(id)
-	if err != nil {
-		return nil, err
-	}
-	return noContent(nil, x.Service.DeleteCertificate(x.Context(), x.caller, x.project, id, lacre.WriteOptions{IfGeneration: generation}))
-}
-
-// noContent is the 204 answer of an operation that has nothing to show.
-func noContent(warnings []string, err error) (*reply, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusNoContent, warnings: warnings}, nil
+	err = x.Service.DeleteCertificate(x.Context(), x.caller, x.project, x.certificate, lacre.WriteOptions{IfGeneration: generation})
+	return noContent(nil, err)
 }

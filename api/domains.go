@@ -6,12 +6,8 @@ import (
 	"lacre"
 )
 
-// createDomain binds a host name to a group. Ingress ports exist on apigw only.
+// createDomain answers POST …/api-groups/{group_id}/domains.
 func (x *exchange) createDomain() (*reply, error) {
-	instance, groupID, err := x.groupPlace()
-	if err != nil {
-		return nil, err
-	}
 	f, err := readForm(x.body)
 	if err != nil {
 		return nil, err
@@ -27,13 +23,11 @@ func (x *exchange) createDomain() (*reply, error) {
 	if f.err() != nil {
 		return nil, f.err()
 	}
-	view, warnings, err := x.Service.CreateDomain(x.Context(), x.caller, x.project, instance, groupID, in)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusCreated, body: x.domainOf(view), warnings: warnings}, nil
+	view, warnings, err := x.Service.CreateDomain(x.Context(), x.caller, x.project, x.instance, x.group, in)
+	return showing(http.StatusCreated, x.domainOf, view, err, warnings...)
 }
 
+// ports reads the ingress ports. On apic they are members like any other unknown one.
 func (x *exchange) ports(f *form) (http, https *int) {
 	if x.product != apigw {
 		return nil, nil
@@ -41,13 +35,10 @@ func (x *exchange) ports(f *form) (http, https *int) {
 	return f.optionalInt("ingress_http_port"), f.optionalInt("ingress_https_port")
 }
 
-// modifyDomain changes a domain's policy. Terraform leaves min_ssl_version out when it
-// is empty, so that counts as unchanged, on both products.
+// modifyDomain answers PUT …/domains/{domain_id}, with 201 as the API does. Terraform
+// leaves min_ssl_version out when it is empty, so that counts as unchanged on both
+// products, although apigw calls it mandatory.
 func (x *exchange) modifyDomain() (*reply, error) {
-	p, err := x.domainPlace()
-	if err != nil {
-		return nil, err
-	}
 	f, err := readForm(x.body)
 	if err != nil {
 		return nil, err
@@ -65,17 +56,11 @@ func (x *exchange) modifyDomain() (*reply, error) {
 	if f.err() != nil {
 		return nil, f.err()
 	}
-	view, warnings, err := x.Service.ModifyDomain(x.Context(), x.caller, x.project, p.instance, p.group, p.domain, change)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusCreated, body: x.domainOf(view), warnings: warnings}, nil
+	view, warnings, err := x.Service.ModifyDomain(x.Context(), x.caller, x.project, x.instance, x.group, x.domain, change)
+	return showing(http.StatusCreated, x.domainOf, view, err, warnings...)
 }
 
+// deleteDomain answers DELETE …/domains/{domain_id}.
 func (x *exchange) deleteDomain() (*reply, error) {
-	p, err := x.domainPlace()
-	if err != nil {
-		return nil, err
-	}
-	return noContent(nil, x.Service.DeleteDomain(x.Context(), x.caller, x.project, p.instance, p.group, p.domain))
+	return noContent(nil, x.Service.DeleteDomain(x.Context(), x.caller, x.project, x.instance, x.group, x.domain))
 }

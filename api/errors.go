@@ -31,9 +31,14 @@ const (
 	instead                 // the message, when there is one, takes the place of the text
 )
 
-const badValue = "Invalid parameter value"
+const (
+	badValue     = "Invalid parameter value"
+	badSignature = "Incorrect IAM authentication information"
+)
 
 var meanings = map[lacre.Code]meaning{
+	// What the request itself says. 2011 is for members of the body, 2012 for everything
+	// else; the API's own pages draw no clean line.
 	lacre.CodeMalformed:        {400, "APIG.2000", "Parameter error", named},
 	lacre.CodeMissing:          {400, "APIG.2001", "The request parameters must be specified", named},
 	lacre.CodeInvalidField:     {400, "APIG.2011", badValue, named},
@@ -42,6 +47,9 @@ var meanings = map[lacre.Code]meaning{
 	lacre.CodeTooLarge:         {413, "APIGW.0201", "Request entity too large.", explained},
 	lacre.CodeUnsupportedKind:  {412, "APIG.3458", "The feature is not supported by the current instance.", explained},
 
+	// Who sends it. None of these says more than it must: not why a token is bad, nor
+	// whether another project exists. There is no 429: on one, Terraform waits for
+	// minutes, on 500 for seconds.
 	lacre.CodeTokenMissing: {401, "APIG.1000", "Token missing. Log in again or try again later.", bare},
 	lacre.CodeTokenExpired: {401, "APIG.1001", "Session expired. Please try again later.", bare},
 	lacre.CodeTokenInvalid: {401, "APIG.1002", "Incorrect token or token resolution failed", bare},
@@ -49,6 +57,13 @@ var meanings = map[lacre.Code]meaning{
 	lacre.CodeForbidden:    {403, "APIG.1005", "No permissions to request this method", bare},
 	lacre.CodeThrottled:    {500, "APIG.9008", "Too many requests. Try again later.", bare},
 
+	lacre.CodeSignature:        {401, "APIGW.0301", badSignature, instead},
+	lacre.CodeSignatureExpired: {401, "APIGW.0301", badSignature, instead},
+	lacre.CodeKeyUnknown:       {401, "APIGW.0301", badSignature, instead},
+	lacre.CodeKeyLocked:        {401, "APIGW.0301", badSignature, instead},
+
+	// What is not there. 404 makes Terraform drop a resource from its state, and 2000
+	// tells it on detach that nothing is left to do.
 	lacre.CodeCertificateNotFound: {404, "APIG.3021", "The SSL certificate does not exist", instead},
 	lacre.CodeInstanceNotFound:    {404, "APIG.3030", "The instance does not exist", instead},
 	lacre.CodeGroupNotFound:       {404, "APIG.3001", "The API group does not exist", instead},
@@ -57,6 +72,8 @@ var meanings = map[lacre.Code]meaning{
 	lacre.CodeNothingBound:        {400, "APIG.2000", "no valid domain name", explained},
 	lacre.CodeRouteNotFound:       {404, "APIGW.0101", "The API does not exist or has not been published in the environment.", bare},
 
+	// What is in the way. The numbers of a taken certificate name (a sample on the API
+	// page), of a certificate in use and of If-Match are choices: the table has none.
 	lacre.CodeCertificateNameTaken: {400, "APIG.3325", "The SSL certificate name already exists", explained},
 	lacre.CodeInstanceNameTaken:    {400, "APIG.2011", badValue, named},
 	lacre.CodeGroupNameTaken:       {400, "APIG.3201", "The API group name already exists", explained},
@@ -69,10 +86,12 @@ var meanings = map[lacre.Code]meaning{
 	lacre.CodePrecondition:         {412, "LACRE.0412", "The resource has changed since it was read", explained},
 	lacre.CodeContended:            {500, "APIG.3500", "Failed to synchronize data to etcd. Too many concurrent changes: nothing was changed, try again.", bare},
 
+	// What is our fault; all of them are logged.
 	lacre.CodeUnreadable:  {500, "APIG.9999", "System error: a stored record is damaged. What was being served goes on being served; replace the certificate (PUT) to repair its record, or restore a backup.", bare},
 	lacre.CodeUnavailable: {500, "APIG.3500", "Failed to synchronize data to etcd.", explained},
 	lacre.CodeInternal:    {500, "APIG.9999", "System error", bare},
 
+	// What is wrong with a certificate.
 	lacre.CodeNotCovered:     {400, "APIG.2103", "The certificate domain name and the custom domain name do not match", explained},
 	lacre.CodeKeyMismatch:    {400, "APIG.2101", "The certificate and private key do not match", explained},
 	lacre.CodeExpired:        {400, "APIG.2102", "The certificate has expired", explained},

@@ -19,22 +19,40 @@ import (
 type exchange struct {
 	*http.Request
 	*server
-	product  product
-	caller   lacre.Caller
-	project  string
-	instance string // the instance the request names, for the error that it does not exist
-	missing  string // how to say that the certificate does not exist; empty: as usual
-	body     []byte // as received
-	query    url.Values
+	product product
+	caller  lacre.Caller
+	project string
+	// What the path names, "" where it does not. Operations without an instance in the
+	// path set the one that their body or query names, for the error that there is none.
+	instance, group, domain, certificate string
+	missing                              string // how to say that the certificate does not exist; empty: as usual
+	body                                 []byte // as received
+	query                                url.Values
 }
 
 // reply is the answer of an operation that succeeded.
 type reply struct {
-	status      int
-	body        any // nil: none
-	certificate *lacre.Certificate
-	warnings    []string
-	dryRun      bool
+	status   int
+	body     any    // nil: none
+	etag     string // of the certificate in the body; empty: none
+	warnings []string
+	dryRun   bool
+}
+
+// showing answers with v in the shape that of gives it, unless err is there.
+func showing[T, U any](status int, of func(T) U, v T, err error, warnings ...string) (*reply, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &reply{status: status, body: of(v), warnings: warnings}, nil
+}
+
+// noContent is the answer of an operation that has nothing to show, unless err is there.
+func noContent(warnings []string, err error) (*reply, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &reply{status: http.StatusNoContent, warnings: warnings}, nil
 }
 
 // operation serves one route of one product: it reads the body, asks who is calling,
@@ -54,6 +72,8 @@ func (s *server) operation(p product, route route) http.Handler {
 	})
 }
 
+// serve takes a request as far as the Service and back. The body is read before anyone
+// knows who sent it, within the bounds of limitBody; it is parsed only afterwards.
 func (s *server) serve(rec *recorder, r *http.Request, p product, route route) (*reply, error) {
 	body, err := s.readBody(rec, r)
 	if err != nil {
@@ -70,18 +90,23 @@ func (s *server) serve(rec *recorder, r *http.Request, p product, route route) (
 	}
 	caller.RequestID, caller.Source = rec.requestID, source(r)
 	rec.caller = caller
-	x := &exchange{
-		Request: r, server: s, product: p, caller: caller, project: r.PathValue("project_id"),
-		instance: r.PathValue("instance_id"), body: body,
-	}
-	if err := x.readQuery(route); err != nil {
-		return nil, err
-	}
-	out, err := route.serve(x)
+	x := &exchange{Request: r, server: s, product: p, caller: caller, project: r.PathValue("project_id"), body: body}
+	out, err := x.serve(route)
 	if err != nil {
 		return nil, x.phrased(coded(err))
 	}
 	return out, nil
+}
+
+// serve checks what all operations have in common, then lets the route's own go on.
+func (x *exchange) serve(route route) (*reply, error) {
+	if err := x.readPath(); err != nil {
+		return nil, err
+	}
+	if err := x.readQuery(route); err != nil {
+		return nil, err
+	}
+	return route.serve(x)
 }
 
 // limitBody bounds how much a client can send, and for how long.
@@ -112,7 +137,8 @@ func (s *server) readBody(rec *recorder, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// slot waits for one of the places of requests being worked on.
+// slot waits for one of the places of requests being worked on. It is taken after the
+// body has arrived, so that slow senders hold none.
 func (s *server) slot(ctx context.Context) (done func(), err error) {
 	wait := time.NewTimer(s.QueueTime)
 	defer wait.Stop()
@@ -141,14 +167,26 @@ func (x *exchange) readQuery(route route) error {
 
 var plainID = regexp.MustCompile(`^[0-9a-zA-Z_-]{1,64}$`)
 
-// id is a path parameter. One that cannot be an id is that of something which does not
-// exist, and never gets as far as the store.
-func (x *exchange) id(name string, missing lacre.Code) (string, error) {
-	id := x.PathValue(name)
-	if !plainID.MatchString(id) {
-		return "", lacre.Errorf(missing, "")
+// readPath takes the ids from the path. One that cannot be an id is that of something
+// which does not exist, and never gets as far as the store.
+func (x *exchange) readPath() error {
+	for _, part := range []struct {
+		name    string
+		id      *string
+		missing lacre.Code
+	}{
+		{"instance_id", &x.instance, lacre.CodeInstanceNotFound},
+		{"group_id", &x.group, lacre.CodeGroupNotFound},
+		{"domain_id", &x.domain, lacre.CodeDomainNotFound},
+		{"certificate_id", &x.certificate, lacre.CodeCertificateNotFound},
+	} {
+		*part.id = x.PathValue(part.name)
+		named := strings.Contains(x.Pattern, "{"+part.name+"}")
+		if named && !plainID.MatchString(*part.id) {
+			return lacre.Errorf(part.missing, "")
+		}
 	}
-	return id, nil
+	return nil
 }
 
 // page is the window of a list: the Service clamps it.
@@ -161,6 +199,7 @@ func (x *exchange) page() (lacre.Page, error) {
 	return lacre.Page{Offset: offset, Limit: limit}, err
 }
 
+// number is a query parameter that is a whole number, 0 when absent or empty.
 func (x *exchange) number(name string) (int, error) {
 	text := x.query.Get(name)
 	if text == "" {
@@ -187,13 +226,14 @@ func (x *exchange) truth(name string) (bool, error) {
 	return false, lacre.FieldErrorf(lacre.CodeInvalidParameter, name, "expected true or false")
 }
 
+// write sends the answer. It fails only before the first byte.
 func (out *reply) write(rec *recorder) error {
 	header := rec.Header()
 	for _, w := range out.warnings {
 		header.Add("X-Lacre-Warning", headerText(w))
 	}
-	if out.certificate != nil {
-		header.Set("ETag", etag(out.certificate.Generation))
+	if out.etag != "" {
+		header.Set("ETag", out.etag)
 	}
 	if out.dryRun {
 		header.Set("X-Lacre-Dry-Run", "true")

@@ -46,6 +46,8 @@ func readForm(body []byte) (*form, error) {
 // err is the first thing that was wrong with a member asked for so far.
 func (f *form) err() error { return *f.wrong }
 
+// refuse remembers what is wrong with a member, unless something was wrong before: one
+// error names one field.
 func (f *form) refuse(code lacre.Code, name, format string, args ...any) {
 	if *f.wrong == nil {
 		*f.wrong = lacre.FieldErrorf(code, f.path+name, format, args...)
@@ -66,10 +68,13 @@ func member[T any](f *form, name, kind string) *T {
 	return v
 }
 
+// The optional members are nil when absent, so that absent and empty stay apart.
+
 func (f *form) optionalText(name string) *string { return member[string](f, name, "a string") }
 func (f *form) optionalFlag(name string) *bool   { return member[bool](f, name, "true or false") }
 func (f *form) optionalInt(name string) *int     { return member[int](f, name, "a whole number") }
 
+// text is a string member, "" when it is absent.
 func (f *form) text(name string) string {
 	if v := f.optionalText(name); v != nil {
 		return *v
@@ -77,11 +82,13 @@ func (f *form) text(name string) string {
 	return ""
 }
 
+// flag is a boolean member, false when it is absent.
 func (f *form) flag(name string) bool {
 	v := f.optionalFlag(name)
 	return v != nil && *v
 }
 
+// texts is an array of strings, nil when it is absent.
 func (f *form) texts(name string) []string {
 	if v := member[[]string](f, name, "an array of strings"); v != nil {
 		return *v
@@ -89,6 +96,8 @@ func (f *form) texts(name string) []string {
 	return nil
 }
 
+// forms is an array of objects, nil when it is absent. The forms report to f: asking f
+// for its error is enough.
 func (f *form) forms(name string) []*form {
 	list := member[[]json.RawMessage](f, name, "an array of objects")
 	if list == nil {
@@ -104,7 +113,8 @@ func (f *form) forms(name string) []*form {
 	return forms
 }
 
-// mandatory refuses the form when one of the members is absent.
+// mandatory refuses the form when one of the members is absent. An empty one is there:
+// whether it may be empty is for the Service to say.
 func (f *form) mandatory(names ...string) {
 	for _, name := range names {
 		if raw, ok := f.members[name]; !ok || string(raw) == "null" {

@@ -6,6 +6,8 @@ import (
 	"lacre"
 )
 
+// groupInput reads the body of create and modify group. An absent remark is left alone
+// by a modification; Terraform does send an empty one.
 func (x *exchange) groupInput() (lacre.GroupInput, error) {
 	f, err := readForm(x.body)
 	if err != nil {
@@ -15,54 +17,31 @@ func (x *exchange) groupInput() (lacre.GroupInput, error) {
 	return lacre.GroupInput{Name: f.text("name"), Remark: f.optionalText("remark")}, f.err()
 }
 
-// groupPlace is what the path of the operations on one group names.
-func (x *exchange) groupPlace() (instance, group string, err error) {
-	if instance, err = x.id("instance_id", lacre.CodeInstanceNotFound); err != nil {
-		return "", "", err
-	}
-	group, err = x.id("group_id", lacre.CodeGroupNotFound)
-	return instance, group, err
-}
-
+// createGroup answers POST …/api-groups.
 func (x *exchange) createGroup() (*reply, error) {
-	instance, err := x.id("instance_id", lacre.CodeInstanceNotFound)
-	if err != nil {
-		return nil, err
-	}
 	in, err := x.groupInput()
 	if err != nil {
 		return nil, err
 	}
-	view, err := x.Service.CreateGroup(x.Context(), x.caller, x.project, instance, in)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusCreated, body: x.groupOf(view)}, nil
+	view, err := x.Service.CreateGroup(x.Context(), x.caller, x.project, x.instance, in)
+	return showing(http.StatusCreated, x.groupOf, view, err)
 }
 
+// showGroup answers GET …/api-groups/{group_id}: it is here that Terraform reads back
+// which certificates a domain has.
 func (x *exchange) showGroup() (*reply, error) {
-	instance, id, err := x.groupPlace()
-	if err != nil {
-		return nil, err
-	}
-	view, err := x.Service.ShowGroup(x.Context(), x.caller, x.project, instance, id)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, body: x.groupOf(view)}, nil
+	view, err := x.Service.ShowGroup(x.Context(), x.caller, x.project, x.instance, x.group)
+	return showing(http.StatusOK, x.groupOf, view, err)
 }
 
+// listGroups answers GET …/api-groups. precise_search=name makes the name match whole.
 func (x *exchange) listGroups() (*reply, error) {
-	instance, err := x.id("instance_id", lacre.CodeInstanceNotFound)
-	if err != nil {
-		return nil, err
-	}
 	page, err := x.page()
 	if err != nil {
 		return nil, err
 	}
 	views, total, err := x.Service.ListGroups(x.Context(), x.caller, x.project, lacre.GroupFilter{
-		InstanceID: instance,
+		InstanceID: x.instance,
 		ID:         x.query.Get("id"),
 		Name:       x.query.Get("name"),
 		Precise:    x.query.Get("precise_search") == "name",
@@ -78,35 +57,24 @@ func (x *exchange) listGroups() (*reply, error) {
 	}{len(views), total, each(views, x.groupOf)}}, nil
 }
 
+// modifyGroup answers PUT …/api-groups/{group_id}. Terraform takes no other status
+// than 200.
 func (x *exchange) modifyGroup() (*reply, error) {
-	instance, id, err := x.groupPlace()
-	if err != nil {
-		return nil, err
-	}
 	in, err := x.groupInput()
 	if err != nil {
 		return nil, err
 	}
-	view, err := x.Service.ModifyGroup(x.Context(), x.caller, x.project, instance, id, in)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, body: x.groupOf(view)}, nil
+	view, err := x.Service.ModifyGroup(x.Context(), x.caller, x.project, x.instance, x.group, in)
+	return showing(http.StatusOK, x.groupOf, view, err)
 }
 
+// deleteGroup answers DELETE …/api-groups/{group_id}.
 func (x *exchange) deleteGroup() (*reply, error) {
-	instance, id, err := x.groupPlace()
-	if err != nil {
-		return nil, err
-	}
-	return noContent(nil, x.Service.DeleteGroup(x.Context(), x.caller, x.project, instance, id))
+	return noContent(nil, x.Service.DeleteGroup(x.Context(), x.caller, x.project, x.instance, x.group))
 }
 
+// setSubdomainAccess answers PUT …/sl-domain-access-settings, on apigw only.
 func (x *exchange) setSubdomainAccess() (*reply, error) {
-	instance, id, err := x.groupPlace()
-	if err != nil {
-		return nil, err
-	}
 	f, err := readForm(x.body)
 	if err != nil {
 		return nil, err
@@ -117,5 +85,5 @@ func (x *exchange) setSubdomainAccess() (*reply, error) {
 	if f.err() != nil {
 		return nil, f.err()
 	}
-	return noContent(nil, x.Service.SetSubdomainAccess(x.Context(), x.caller, x.project, instance, id, enabled))
+	return noContent(nil, x.Service.SetSubdomainAccess(x.Context(), x.caller, x.project, x.instance, x.group, enabled))
 }

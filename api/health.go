@@ -9,6 +9,7 @@ import (
 // readyTime is how long /readyz waits for its answer: less than probes usually do.
 const readyTime = 2 * time.Second
 
+// health is the answer to probes, for people to read: probes look at the status.
 type health struct {
 	Status string `json:"status"`
 	Reason string `json:"reason,omitempty"`
@@ -33,6 +34,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, health{Status: "ready"})
 }
 
+// document serves the OpenAPI description.
 func document(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml") // RFC 9512
 	w.Write(OpenAPI)

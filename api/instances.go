@@ -6,6 +6,8 @@ import (
 	"lacre"
 )
 
+// createInstance answers POST …/instances. The instance is there at once: nothing has to
+// be provisioned, an edge serves it as soon as it is configured to.
 func (x *exchange) createInstance() (*reply, error) {
 	f, err := readForm(x.body)
 	if err != nil {
@@ -17,12 +19,10 @@ func (x *exchange) createInstance() (*reply, error) {
 		return nil, f.err()
 	}
 	in, err := x.Service.CreateInstance(x.Context(), x.caller, x.project, name)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusCreated, body: instanceOf(in)}, nil
+	return showing(http.StatusCreated, instanceOf, in, err)
 }
 
+// listInstances answers GET …/instances.
 func (x *exchange) listInstances() (*reply, error) {
 	page, err := x.page()
 	if err != nil {
@@ -39,50 +39,41 @@ func (x *exchange) listInstances() (*reply, error) {
 	}{len(list), total, each(list, instanceOf)}}, nil
 }
 
+// showInstance answers GET …/instances/{instance_id}.
 func (x *exchange) showInstance() (*reply, error) {
-	in, err := x.namedInstance()
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, body: instanceOf(in)}, nil
+	in, err := x.Service.ShowInstance(x.Context(), x.caller, x.project, x.instance)
+	return showing(http.StatusOK, instanceOf, in, err)
 }
 
-func (x *exchange) namedInstance() (*lacre.Instance, error) {
-	id, err := x.id("instance_id", lacre.CodeInstanceNotFound)
-	if err != nil {
-		return nil, err
-	}
-	return x.Service.ShowInstance(x.Context(), x.caller, x.project, id)
-}
-
+// deleteInstance answers DELETE …/instances/{instance_id}.
 func (x *exchange) deleteInstance() (*reply, error) {
-	id, err := x.id("instance_id", lacre.CodeInstanceNotFound)
-	if err != nil {
-		return nil, err
-	}
-	return noContent(nil, x.Service.DeleteInstance(x.Context(), x.caller, x.project, id))
+	return noContent(nil, x.Service.DeleteInstance(x.Context(), x.caller, x.project, x.instance))
 }
 
-// listVariables and listAPIs say that a group has neither environment variables nor
-// APIs: Terraform asks whenever it reads or deletes a group.
+type variableList struct {
+	Size      int        `json:"size"`
+	Total     int        `json:"total"`
+	Variables []struct{} `json:"variables"`
+}
+
+// listVariables answers GET …/instances/{instance_id}/env-variables: there are none.
+// Terraform asks whenever it reads a group.
 func (x *exchange) listVariables() (*reply, error) {
-	if _, err := x.namedInstance(); err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, body: struct {
-		Size      int        `json:"size"`
-		Total     int        `json:"total"`
-		Variables []struct{} `json:"variables"`
-	}{Variables: []struct{}{}}}, nil
+	in, err := x.Service.ShowInstance(x.Context(), x.caller, x.project, x.instance)
+	none := func(*lacre.Instance) variableList { return variableList{Variables: []struct{}{}} }
+	return showing(http.StatusOK, none, in, err)
 }
 
+type apiList struct {
+	Size  int        `json:"size"`
+	Total int        `json:"total"`
+	APIs  []struct{} `json:"apis"`
+}
+
+// listAPIs answers GET …/instances/{instance_id}/apis: there are none. Terraform asks
+// before it deletes a group by force.
 func (x *exchange) listAPIs() (*reply, error) {
-	if _, err := x.namedInstance(); err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, body: struct {
-		Size  int        `json:"size"`
-		Total int        `json:"total"`
-		APIs  []struct{} `json:"apis"`
-	}{APIs: []struct{}{}}}, nil
+	in, err := x.Service.ShowInstance(x.Context(), x.caller, x.project, x.instance)
+	none := func(*lacre.Instance) apiList { return apiList{APIs: []struct{}{}} }
+	return showing(http.StatusOK, none, in, err)
 }

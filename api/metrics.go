@@ -10,6 +10,7 @@ import (
 	"lacre"
 )
 
+// metrics is what the API counts, as documented by the help texts below.
 type metrics struct {
 	requests      *prometheus.CounterVec
 	seconds       *prometheus.HistogramVec
@@ -41,6 +42,7 @@ func newMetrics(to prometheus.Registerer) *metrics {
 	return m
 }
 
+// request counts one answer. Methods that no route has count as one.
 func (m *metrics) request(route, method string, status int, took time.Duration) {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete:
@@ -51,6 +53,8 @@ func (m *metrics) request(route, method string, status int, took time.Duration) 
 	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }
 
+// modification counts one attempt; only those that succeeded are timed, since a refusal
+// is quick and would flatter the rest.
 func (m *metrics) modification(err error, took time.Duration) {
 	if err != nil {
 		m.modifications.WithLabelValues(string(lacre.CodeOf(err))).Inc()

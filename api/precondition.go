@@ -16,7 +16,7 @@ const never = -1
 // condition is what If-Match (RFC 9110 section 13.1.1) asks for as a condition on the
 // certificate's generation: nil when any will do, and never when none can match, so
 // that the Service still checks permission and existence first.
-func (x *exchange) condition(certificateID string) (*int64, error) {
+func (x *exchange) condition() (*int64, error) {
 	lines := x.Header.Values("If-Match")
 	if len(lines) == 0 {
 		return nil, nil
@@ -36,7 +36,7 @@ func (x *exchange) condition(certificateID string) (*int64, error) {
 	if len(wanted) == 1 {
 		return &wanted[0], nil
 	}
-	return x.firstCurrent(certificateID, wanted)
+	return x.firstCurrent(wanted)
 }
 
 // parseTag returns the generation that an entity tag stands for: never for weak tags,
@@ -55,8 +55,8 @@ func parseTag(tag string) (int64, error) {
 
 // firstCurrent picks the one of several wanted generations that the certificate has.
 // The change is made on condition of that one, so nothing can slip in between.
-func (x *exchange) firstCurrent(certificateID string, wanted []int64) (*int64, error) {
-	current, err := x.Service.ShowCertificate(x.Context(), x.caller, x.project, certificateID)
+func (x *exchange) firstCurrent(wanted []int64) (*int64, error) {
+	current, err := x.Service.ShowCertificate(x.Context(), x.caller, x.project, x.certificate)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ const (
 
 var products = []product{apic, apigw}
 
+// prefix is the pattern below which a product's operations are.
 func (p product) prefix() string { return "/v2/{project_id}/" + string(p) }
 
 // route is one operation, served below each product's prefix.
@@ -22,6 +23,7 @@ type route struct {
 	dryRun bool    // ?dry_run=true is understood
 }
 
+// serves tells whether a product has the operation.
 func (r route) serves(p product) bool { return r.only == "" || r.only == p }
 
 const (
@@ -34,21 +36,25 @@ const (
 // routes lists every operation of both products. There is no PATCH and no redirect:
 // what is not here does not exist.
 var routes = []route{
+	// The certificates themselves.
 	{method: "POST", path: "/certificates", serve: (*exchange).createCertificate, dryRun: true},
 	{method: "GET", path: "/certificates", serve: (*exchange).listCertificates},
 	{method: "GET", path: certificatePath, serve: (*exchange).showCertificate},
 	{method: "PUT", path: certificatePath, serve: (*exchange).modifyCertificate, dryRun: true},
 	{method: "DELETE", path: certificatePath, serve: (*exchange).deleteCertificate},
+	// Bindings as seen from a certificate: by host name, many at once.
 	{method: "POST", path: certificatePath + "/domains/attach", serve: (*exchange).attachDomains},
 	{method: "POST", path: certificatePath + "/domains/detach", serve: (*exchange).detachDomains},
 	{method: "GET", path: certificatePath + "/attached-domains", serve: (*exchange).attachedDomains},
 
+	// Bindings as seen from a domain; the last three are an older form, still in the SDKs.
 	{method: "POST", path: domainPath + "/certificates/attach", serve: (*exchange).attachCertificate},
 	{method: "POST", path: domainPath + "/certificates/detach", serve: (*exchange).detachCertificate},
 	{method: "POST", path: domainPath + "/certificate", serve: (*exchange).createDomainCertificate},
 	{method: "GET", path: domainPath + "/certificate/{certificate_id}", serve: (*exchange).showDomainCertificate},
 	{method: "DELETE", path: domainPath + "/certificate/{certificate_id}", serve: (*exchange).removeDomainCertificate},
 
+	// Gateways. The last two are there for Terraform, which asks in passing.
 	{method: "POST", path: "/instances", serve: (*exchange).createInstance},
 	{method: "GET", path: "/instances", serve: (*exchange).listInstances},
 	{method: "GET", path: "/instances/{instance_id}", serve: (*exchange).showInstance},
@@ -56,6 +62,7 @@ var routes = []route{
 	{method: "GET", path: "/instances/{instance_id}/env-variables", serve: (*exchange).listVariables},
 	{method: "GET", path: "/instances/{instance_id}/apis", serve: (*exchange).listAPIs},
 
+	// Groups and the domains in them.
 	{method: "POST", path: groupsPath, serve: (*exchange).createGroup},
 	{method: "GET", path: groupsPath, serve: (*exchange).listGroups},
 	{method: "GET", path: groupPath, serve: (*exchange).showGroup},

@@ -135,6 +135,8 @@ func (s *server) identity(w http.ResponseWriter, r *http.Request) {
 	s.IAM.ServeHTTP(w, r)
 }
 
+// noRoute answers for every path and every method that is not in the table, 405 included:
+// so does the gateway in front of the compatible API.
 func (s *server) noRoute(w http.ResponseWriter, _ *http.Request) {
 	w.(*recorder).fail(lacre.Errorf(lacre.CodeRouteNotFound, ""))
 }

@@ -39,6 +39,8 @@ type detailed struct {
 	Issuer             []string `json:"issuer"`
 }
 
+// summaryOf shows a certificate in a list. A global one is of the instance "common",
+// which clients send back as it is.
 func summaryOf(c *lacre.Certificate) summary {
 	s := summary{
 		ID: c.ID, Name: c.Name, Type: c.Scope, InstanceID: c.InstanceID, ProjectID: c.ProjectID,
@@ -52,6 +54,7 @@ func summaryOf(c *lacre.Certificate) summary {
 	return s
 }
 
+// detailOf shows one certificate: all but its text and its key, which are never shown.
 func detailOf(c *lacre.Certificate) detailed {
 	f := &c.Facts
 	return detailed{
@@ -91,6 +94,8 @@ type domain struct {
 	domainPolicy
 }
 
+// domainOf shows a domain with its name as it was sent, a final dot included: Terraform
+// looks for that very text.
 func (x *exchange) domainOf(v *lacre.DomainView) domain {
 	return domain{URLDomain: v.Name, ID: v.ID, Status: resolved, domainPolicy: x.policyOf(v.Domain)}
 }
@@ -106,6 +111,7 @@ type boundDomain struct {
 	SSLInfos   []sslInfo `json:"ssl_infos"`
 }
 
+// boundOf shows a domain from the point of view of c, nil when c cannot be shown.
 func (x *exchange) boundOf(v *lacre.DomainView, c *lacre.Certificate) boundDomain {
 	b := boundDomain{
 		domain: x.domainOf(v), GroupID: v.GroupID, GroupName: v.GroupName,
@@ -161,6 +167,8 @@ type urlDomain struct {
 	SSLInfos         []sslInfo `json:"ssl_infos"`
 }
 
+// urlDomainOf shows a domain in its group. The single ssl_id is for clients from before
+// a domain could have several certificates.
 func (x *exchange) urlDomainOf(v *lacre.DomainView) urlDomain {
 	u := urlDomain{
 		ID: v.ID, Domain: v.Name, CNAMEStatus: resolved, domainPolicy: x.policyOf(v.Domain),
@@ -175,6 +183,8 @@ func (x *exchange) urlDomainOf(v *lacre.DomainView) urlDomain {
 	return u
 }
 
+// group is an API group. The constants are what the API's clients expect of a group
+// that is neither locked, nor for sale, nor made by the system.
 type group struct {
 	ID              string      `json:"id"`
 	Name            string      `json:"name"`
@@ -202,6 +212,7 @@ func (x *exchange) groupOf(v *lacre.GroupView) group {
 	return g
 }
 
+// instance is a gateway, with those of the API's members that mean something here.
 type instance struct {
 	ID             string `json:"id"`
 	ProjectID      string `json:"project_id"`
@@ -212,6 +223,7 @@ type instance struct {
 	CreateTime     int64  `json:"create_time"` // milliseconds since 1970, unlike all other times
 }
 
+// instanceOf shows an instance, which always runs unless it is being deleted.
 func instanceOf(in *lacre.Instance) instance {
 	out := instance{
 		ID: in.ID, ProjectID: in.ProjectID, Name: in.Name, Status: "Running", InstanceStatus: 6,
@@ -234,6 +246,7 @@ func filled(list []string) []string {
 	return list
 }
 
+// each is the list of what of makes of each element, empty rather than nil.
 func each[T, U any](list []T, of func(T) U) []U {
 	out := make([]U, len(list))
 	for i, v := range list {
