@@ -13,3 +13,6 @@ func Routes() []string {
 	}
 	return out
 }
+
+// HeaderText is for the test of what warnings become.
+var HeaderText = headerText

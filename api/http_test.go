@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -319,4 +320,22 @@ func TestReadyzHasADeadline(t *testing.T) {
 		}
 	})
 	w.as("").get(w.url + "/readyz").ok(200)
+}
+
+func TestWarningsAreFitForAHeader(t *testing.T) {
+	for text, want := range map[string]string{
+		"put in order: 2 of 3":     "put in order: 2 of 3",
+		"证书":                       "%E8%AF%81%E4%B9%A6",
+		"a\r\nSet-Cookie: x=1\x00": "a%0D%0ASet-Cookie: x=1%00",
+		"100%":                     "100%25",
+		"\x7f\t~":                  "%7F%09~",
+	} {
+		got := api.HeaderText(text)
+		if got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+		if back, err := url.PathUnescape(got); err != nil || back != text {
+			t.Errorf("%q: got %q, %v back, want the same", text, back, err)
+		}
+	}
 }
