@@ -60,14 +60,19 @@ type session struct {
 	*client
 }
 
-// with completes the settings, logs in and calls do.
-func (s *session) with(do func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+// with completes the settings, checks them, logs in and calls do. check may be nil.
+func (s *session) with(check func() error, do func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) (err error) {
 		if err := fill(cmd.Flags(), s.env); err != nil {
 			return err
 		}
 		if s.output != "json" && s.output != "table" {
 			return usagef("-o: expected json or table")
+		}
+		if check != nil {
+			if err := check(); err != nil {
+				return err
+			}
 		}
 		if err := s.target.complete(s.env); err != nil {
 			return err
@@ -88,11 +93,15 @@ func (p *pemFiles) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.ca, "ca", "", "PEM file with the CAs that client certificates must chain to")
 }
 
+func (p *pemFiles) check() error {
+	if p.cert == "" || p.key == "" {
+		return usagef("--cert and --key are mandatory")
+	}
+	return nil
+}
+
 // body reads the files into the fields of a create or modify request.
 func (p *pemFiles) body(name string) (map[string]any, error) {
-	if p.cert == "" || p.key == "" {
-		return nil, usagef("--cert and --key are mandatory")
-	}
 	body := map[string]any{"name": name}
 	for field, path := range map[string]string{"cert_content": p.cert, "private_key": p.key, "trusted_root_ca": p.ca} {
 		if path == "" {
@@ -110,13 +119,16 @@ func (p *pemFiles) body(name string) (map[string]any, error) {
 func createCommand(s *session) *cobra.Command {
 	var files pemFiles
 	var name, instance string
+	check := func() error {
+		if name == "" {
+			return usagef("--name is mandatory")
+		}
+		return files.check()
+	}
 	cmd := &cobra.Command{
 		Use: "create", Short: "Upload a new certificate", Args: cobra.NoArgs,
 		Example: `  lacre cert create --data-dir ./data --name web_cert --cert fullchain.pem --key key.pem`,
-		RunE: s.with(func(cmd *cobra.Command, _ []string) error {
-			if name == "" {
-				return usagef("--name is mandatory")
-			}
+		RunE: s.with(check, func(cmd *cobra.Command, _ []string) error {
 			body, err := files.body(name)
 			if err != nil {
 				return err
@@ -139,7 +151,7 @@ func modifyCommand(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "modify ID|NAME", Short: "Replace a certificate's content; it is served when the command returns", Args: cobra.ExactArgs(1),
 		Example: `  lacre cert modify web_cert --data-dir ./data --cert fullchain.pem --key key.pem`,
-		RunE: s.with(func(cmd *cobra.Command, args []string) error {
+		RunE: s.with(files.check, func(cmd *cobra.Command, args []string) error {
 			old, err := s.find(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -163,7 +175,7 @@ func showCommand(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID|NAME", Short: "Show one certificate", Args: cobra.ExactArgs(1),
 		Example: `  lacre cert show web_cert --data-dir ./data -o json`,
-		RunE: s.with(func(cmd *cobra.Command, args []string) error {
+		RunE: s.with(nil, func(cmd *cobra.Command, args []string) error {
 			c, err := s.find(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -177,7 +189,7 @@ func deleteCommand(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID|NAME", Short: "Delete a certificate that no domain uses", Args: cobra.ExactArgs(1),
 		Example: `  lacre cert delete web_cert --data-dir ./data`,
-		RunE: s.with(func(cmd *cobra.Command, args []string) error {
+		RunE: s.with(nil, func(cmd *cobra.Command, args []string) error {
 			c, err := s.find(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -192,7 +204,7 @@ func listCommand(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List certificates, newest first", Args: cobra.NoArgs,
 		Example: `  lacre cert list --data-dir ./data -o json`,
-		RunE: s.with(func(cmd *cobra.Command, _ []string) error {
+		RunE: s.with(nil, func(cmd *cobra.Command, _ []string) error {
 			raw, certs, err := s.list(cmd.Context(), url.Values{"instance_id": {instance}, "name": {name}})
 			if err != nil {
 				return err

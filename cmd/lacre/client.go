@@ -26,6 +26,8 @@ type Credentials struct {
 	DomainName string `json:"domain_name"`
 	UserName   string `json:"user_name"`
 	Password   string `json:"password"`
+	AccessKey  string `json:"access_key"` // AK and SK sign requests instead of a token
+	SecretKey  string `json:"secret_key"`
 }
 
 // Endpoints is DIR/endpoints.json: where a running node answers.
@@ -96,7 +98,7 @@ func (t *target) fromDataDir() error {
 func readJSON(path string, into any) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return hinted{fmt.Errorf("reading %s: %w", path, err), "is that the data directory of a lacre that has been started?"}
+		return hinted{err, "is that the data directory of a lacre that has been started?"}
 	}
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
