@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"lacre/internal/testcert"
+)
+
+// TestScripts runs the user stories of testdata, each against the real program.
+func TestScripts(t *testing.T) {
+	s := stories{t, testcert.NewCA(t, "Throw-away CA")}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": s.ready, "address": s.address, "leaf": s.leaf, "mode": s.mode, "exits": s.exits, "served": s.served, "waitfor": s.waitfor, "signal": s.signal,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// stories has what scripts can say beyond testscript's own commands.
+type stories struct {
+	t  *testing.T
+	ca *testcert.CA
+}
+
+func (stories) args(ts *testscript.TestScript, neg bool, args []string, usage string, least, most int) {
+	if neg || len(args) < least || len(args) > most {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+// ready waits until the serve of a data directory can serve.
+func (s stories) ready(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "ready DIR", 1, 1)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: s.ca.Pool()}}}
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(20 * time.Millisecond) {
+		var e Endpoints
+		if readJSON(ts.MkAbs(args[0]+"/"+endpointsFile), &e) != nil {
+			continue
+		}
+		if resp, err := client.Get(e.APIURL + "/readyz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+	}
+	ts.Fatalf("the serve of %s is not ready within %v", args[0], patience)
+}
+
+// address sets a variable to an address of endpoints.json.
+func (s stories) address(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "address DIR api|edge|edge-http VARIABLE", 3, 3)
+	var e Endpoints
+	ts.Check(readJSON(ts.MkAbs(args[0]+"/"+endpointsFile), &e))
+	u, err := url.Parse(e.APIURL)
+	ts.Check(err)
+	ts.Setenv(args[2], map[string]string{"api": u.Host, "edge": e.EdgeAddr, "edge-http": e.EdgeHTTPAddr}[args[1]])
+}
+
+// leaf writes NAME.pem and NAME.key, and the CA's ca.pem.
+func (s stories) leaf(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "leaf NAME HOST...", 2, 9)
+	leaf := s.ca.Leaf(s.t, args[1:])
+	for name, text := range map[string]string{args[0] + ".pem": leaf.ChainPEM(), args[0] + ".key": leaf.KeyPEM(), "ca.pem": s.ca.PEM()} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+// mode compares the permissions of a file.
+func (s stories) mode(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "mode MODE FILE", 2, 2)
+	want, err := strconv.ParseUint(args[0], 8, 32)
+	ts.Check(err)
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := info.Mode().Perm(); got != fs.FileMode(want) {
+		ts.Fatalf("%s: got mode %04o, want %04o", args[1], got, want)
+	}
+}
+
+// exits runs a program that must end with that code.
+func (s stories) exits(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "exits CODE PROGRAM [ARG...]", 2, 99)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		failed, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("running %s: %v", args[1], err)
+		}
+		got = failed.ExitCode()
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("got exit code %d, want %s", got, args[0])
+	}
+}
+
+// served makes a handshake with the edge and compares the leaf with that of a file.
+func (s stories) served(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "served DIR HOST FILE", 3, 3)
+	var e Endpoints
+	ts.Check(readJSON(ts.MkAbs(args[0]+"/"+endpointsFile), &e))
+	c, err := tls.Dial("tcp", e.EdgeAddr, &tls.Config{ServerName: args[1], RootCAs: s.ca.Pool()})
+	ts.Check(err)
+	defer c.Close()
+	if got := testcert.CertPEM(c.ConnectionState().PeerCertificates[0]); !bytes.Contains([]byte(ts.ReadFile(args[2])), []byte(got)) {
+		ts.Fatalf("%s is served another certificate than %s", args[1], args[2])
+	}
+}
+
+// waitfor waits until a file of that pattern is there.
+func (s stories) waitfor(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "waitfor PATTERN", 1, 1)
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(20 * time.Millisecond) {
+		if found, err := filepath.Glob(ts.MkAbs(args[0])); err == nil && len(found) > 0 {
+			return
+		}
+	}
+	ts.Fatalf("%s is not there within %v", args[0], patience)
+}
+
+// signal sends a signal to the serve that has a data directory.
+func (s stories) signal(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "signal HUP|INT|TERM DIR", 2, 2)
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[1] + "/lock")))
+	ts.Check(err)
+	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+	ts.Check(syscall.Kill(pid, signals[args[0]]))
+}
