@@ -14,6 +14,7 @@ import (
 
 // Every change leaves exactly one row, that says who, what and on whose request.
 func TestEveryChangeLeavesOneAuditRow(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	i, in := w.instance(), w.upload("web_cert", "*.a.test")
 	g := w.group(i)

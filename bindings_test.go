@@ -37,6 +37,7 @@ func (w *world) wantHosts(c *lacre.Certificate, want ...string) {
 }
 
 func TestAttachDomains(t *testing.T) {
+	t.Parallel()
 	t.Run("OK: a name stands for the domain in every instance", func(t *testing.T) {
 		w := newWorld(t)
 		c := w.create(w.upload("web_cert", "*.a.test"))
@@ -124,6 +125,7 @@ func TestAttachDomains(t *testing.T) {
 // A batch and the deletion of a full group fit one transaction even with a second
 // certificate on each domain to look after; tap counts. More is refused as a whole.
 func TestBindInBulk(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *lacre.Config) { c.DomainsPerGroup = 1000 })
 	i := w.instance()
 	var groups []*lacre.Group
@@ -157,6 +159,7 @@ func TestBindInBulk(t *testing.T) {
 }
 
 func TestDetachDomains(t *testing.T) {
+	t.Parallel()
 	t.Run("OK: unbinds what is bound and passes the rest by", func(t *testing.T) {
 		w := newWorld(t)
 		c, g := w.create(w.upload("web_cert", "*.a.test")), w.group(w.instance())

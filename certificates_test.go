@@ -184,6 +184,7 @@ func TestRefuseAfter2038(t *testing.T) {
 }
 
 func TestDeleteCertificate(t *testing.T) {
+	t.Parallel()
 	t.Run("OK, with every version and the name", func(t *testing.T) {
 		w := newWorld(t)
 		c := w.create(w.upload("web_cert", "www.a.test"))

@@ -79,6 +79,7 @@ func TestCreateDomain(t *testing.T) {
 }
 
 func TestDomainPolicy(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.home("www.a.test")
 	for name, test := range map[string]struct {

@@ -152,6 +152,7 @@ func TestDeleteGroup(t *testing.T) {
 
 // Domains cannot slip into a group that goes.
 func TestDeleteGroupRacesWithItsDomains(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	i := w.instance()
 	c := w.create(w.upload("web_cert", "*.a.test"))

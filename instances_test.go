@@ -77,6 +77,7 @@ func TestClosingInstance(t *testing.T) {
 // A group or certificate created while its instance goes either comes too late or keeps
 // the instance; it is never left behind. Two nodes.
 func TestDeleteInstanceRacesWithCreation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	nodes := []*lacre.Service{w.Service, lacre.NewService(lacre.Config{Store: w.tap, Sealer: sharedSealer})}
 	in := w.upload("", "www.a.test")

@@ -21,6 +21,7 @@ func names(list []*lacre.Certificate) []string {
 }
 
 func TestListCertificates(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, two := w.instance(), w.instance()
 	w.create(w.upload("global_ecc", "www.a.test"))
@@ -85,6 +86,7 @@ func TestListCertificatesIsStable(t *testing.T) {
 
 // Pages are clamped, never refused. Instances stand for all lists: they are cheap.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const all = 503
 	for n := range all {

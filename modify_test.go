@@ -215,6 +215,7 @@ func TestDryRunOfModify(t *testing.T) {
 }
 
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	t.Run("superseded versions are really deleted", func(t *testing.T) {
 		w := newWorld(t, func(c *lacre.Config) { c.History = 3 })
 		c := w.create(w.upload("web_cert", "www.a.test"))

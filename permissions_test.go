@@ -126,6 +126,7 @@ func passing(err error, code lacre.Code) error {
 }
 
 func TestPermissions(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	calls := w.calls()
 	for m := range reflect.TypeFor[*lacre.Service]().Methods() {
@@ -161,6 +162,7 @@ func wantRefused(t *testing.T, what string, err error, want lacre.Code) {
 // and one that does not give the same answer, and so do, in the own project, ids that
 // are somebody else's and ids that are nobody's.
 func TestTenantsAreApart(t *testing.T) {
+	t.Parallel()
 	theirs := newWorld(t)
 	calls := theirs.calls()
 	stranger := newWorld(t).admin

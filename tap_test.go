@@ -1,13 +1,16 @@
 package lacre_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"lacre"
 )
@@ -190,20 +193,28 @@ func key(r lacre.Record) string { return fmt.Sprintf("%T %+v", r, r) }
 
 // stored is every record of the test's project as the store holds it now, by identity:
 // what a dry run and a refused call must leave as it is. A record without a read of its
-// own (name claims of groups and instances, bindings) stands as its identity.
+// own (the name claims of groups and instances) stands as its identity.
 func (s *tap) stored(t testing.TB) map[string]lacre.Record {
 	t.Helper()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	written := maps.Clone(s.written)
+	s.mu.Unlock()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
 	now := map[string]lacre.Record{}
-	for k, id := range s.written {
-		switch r, err := s.readBack(t.Context(), id); {
-		case err == nil:
-			now[k] = r
-		case !errors.Is(err, lacre.ErrNotStored):
-			t.Fatalf("reading %s: %v", k, err)
-		}
+	for k, id := range written {
+		wg.Go(func() {
+			r, err := s.readBack(t.Context(), id)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				now[k] = r
+			} else if !errors.Is(err, lacre.ErrNotStored) {
+				t.Errorf("reading %s: %v", k, err)
+			}
+		})
 	}
+	wg.Wait()
 	return now
 }
 
@@ -223,6 +234,12 @@ func (s *tap) readBack(ctx context.Context, r lacre.Record) (lacre.Record, error
 		return s.Store.CertificateName(ctx, r.ProjectID, r.InstanceID, r.Name)
 	case *lacre.Version:
 		return s.Store.Version(ctx, r.ProjectID, r.CertificateID, r.Number)
+	case *lacre.Bound:
+		all, err := s.Store.Bound(ctx, r.ProjectID, r.CertificateID)
+		if i := slices.IndexFunc(all, func(b *lacre.Bound) bool { return b.DomainID == r.DomainID }); i >= 0 {
+			return all[i], err
+		}
+		return nil, cmp.Or(err, lacre.ErrNotStored)
 	}
 	return r, s.exists(ctx, r)
 }
@@ -247,10 +264,10 @@ func (w *world) wantUnchanged(act func()) {
 	w.t.Helper()
 	before, rows := w.tap.stored(w.t), w.audits()
 	act()
-	if diff := cmp.Diff(before, w.tap.stored(w.t)); diff != "" {
+	if diff := gocmp.Diff(before, w.tap.stored(w.t)); diff != "" {
 		w.t.Errorf("the records changed (-before +after):\n%s", diff)
 	}
-	if diff := cmp.Diff(rows, w.audits()); diff != "" {
+	if diff := gocmp.Diff(rows, w.audits()); diff != "" {
 		w.t.Errorf("the audit changed (-before +after):\n%s", diff)
 	}
 }

@@ -46,6 +46,7 @@ func TestVerifyOfOneCertificate(t *testing.T) {
 }
 
 func TestVerifyOfTwoCertificates(t *testing.T) {
+	t.Parallel()
 	// The domain has an ECC certificate, with roots or not and verifying or not; then an
 	// RSA one comes.
 	for name, test := range map[string]struct {
@@ -155,6 +156,7 @@ func TestVerifyHoldsTrustRoots(t *testing.T) {
 // A domain that begins to verify and a certificate that loses its roots cannot both
 // happen, on one node or on two.
 func TestVerifyRacesWithRemovingTrustRoots(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	nodes := []*lacre.Service{w.Service, lacre.NewService(lacre.Config{Store: w.tap, Sealer: sharedSealer})}
 	with := w.trusting(w.upload("web_cert", "www.a.test"))
