@@ -9,7 +9,7 @@ import (
 
 // Record is one stored thing: a pointer to Project, ProjectName, Instance,
 // InstanceName, Group, GroupName, Domain, Host, Certificate, CertificateName,
-// Version, Bound, User or UserName. Its identifying fields name its key; its
+// Version, Bound, User, UserName, AccessKey or PermissionGroup. Its identifying fields name its key; its
 // Revision is the compare-and-swap token of the store.
 type Record interface{ record() }
 
@@ -27,6 +27,8 @@ func (*Version) record()         {}
 func (*Bound) record()           {}
 func (*User) record()            {}
 func (*UserName) record()        {}
+func (*AccessKey) record()       {}
+func (*PermissionGroup) record() {}
 
 // Audit says who changed what. It is written in the same transaction as the change.
 type Audit struct {

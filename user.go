@@ -9,8 +9,11 @@ type User struct {
 	AccountName  string
 	Name         string // unique within the account
 	PasswordHash string // argon2id, PHC string format
-	Roles        map[string]Role
-	Disabled     bool
+	// Roles is by project id: a built-in role, or a PermissionGroup of the project's account.
+	Roles    map[string]Role
+	Disabled bool
+	// Administrator may manage the users, projects, roles and access keys of the account.
+	Administrator bool
 	// Epoch moves when the password changes or the user is disabled; tokens of an
 	// older epoch are refused.
 	Epoch    int

@@ -226,6 +226,20 @@ func testPeople(t *testing.T, s *store.Store) {
 	same(t, "a user is listed", err, containsUser(users, u.ID), true)
 	projects, err := s.Projects(t.Context())
 	same(t, "projects are listed", err, len(projects) >= 2, true)
+	testKeysAndRoles(t, s, u.ID)
+}
+
+func testKeysAndRoles(t *testing.T, s *store.Store, userID string) {
+	mine := &lacre.AccessKey{ID: "AKMINE", UserID: userID, SealedSecret: []byte("sealed")}
+	ours := &lacre.PermissionGroup{AccountName: "acme", Name: "renewer", Permissions: []lacre.Permission{lacre.CanGetCertificate}}
+	revision := put(t, s, mine, &lacre.AccessKey{ID: "AKOTHER", UserID: id("other")}, ours,
+		&lacre.PermissionGroup{AccountName: "acme2", Name: "renewer"})
+	keys, err := s.AccessKeys(t.Context(), userID)
+	same(t, "the keys of a user", err, keys, []*lacre.AccessKey{revised(mine, revision)})
+	keys, err = s.AccessKeys(t.Context(), id("nobody"))
+	same(t, "the keys of nobody", err, len(keys), 0)
+	groups, err := s.PermissionGroups(t.Context(), "acme")
+	same(t, "the roles of an account", err, groups, []*lacre.PermissionGroup{revised(ours, revision)})
 }
 
 func containsUser(users []*lacre.User, id string) bool {

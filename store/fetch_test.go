@@ -31,6 +31,10 @@ func fetch(ctx context.Context, s *store.Store, r lacre.Record) (lacre.Record, e
 		return generic(s.Version(ctx, r.ProjectID, r.CertificateID, r.Number))
 	case *lacre.User:
 		return generic(s.User(ctx, r.ID))
+	case *lacre.AccessKey:
+		return generic(s.AccessKey(ctx, r.ID))
+	case *lacre.PermissionGroup:
+		return generic(s.PermissionGroup(ctx, r.AccountName, r.Name))
 	}
 	return generic(store.One(ctx, s, r))
 }

@@ -28,6 +28,8 @@ import (
 //	/lacre/iam/user/{id}
 //	           username/{account}/{name}
 //	           projectname/{account}/{name}
+//	           accesskey/{id}
+//	           role/{account}/{name}
 //	           revoked/{token}
 //	           audit/{as above, for changes outside any project}
 //	/lacre/sys/{secret name}
@@ -98,6 +100,10 @@ func keyOf(r lacre.Record) (string, error) {
 		return join("iam", "user", r.ID)
 	case *lacre.UserName:
 		return join("iam", "username", r.AccountName, r.Name)
+	case *lacre.AccessKey:
+		return join("iam", "accesskey", r.ID)
+	case *lacre.PermissionGroup:
+		return join("iam", "role", r.AccountName, string(r.Name))
 	}
 	return "", fmt.Errorf("%w: %T", ErrBadIdentity, r)
 }
@@ -133,12 +139,25 @@ func identify(key string) lacre.Record {
 		return identifyTwo(s[1], s[2], s[3], s[4])
 	case s[0] == "project" && len(s) == 2:
 		return &lacre.Project{ID: s[1]}
-	case s[0] == "iam" && s[1] == "user" && len(s) == 3:
-		return &lacre.User{ID: s[2]}
-	case s[0] == "iam" && s[1] == "username" && len(s) == 4:
-		return &lacre.UserName{AccountName: s[2], Name: s[3]}
-	case s[0] == "iam" && s[1] == "projectname" && len(s) == 4:
-		return &lacre.ProjectName{AccountName: s[2], Name: s[3]}
+	case s[0] == "iam":
+		return identifyPeople(s[1], s[2:])
+	}
+	return nil
+}
+
+// identifyPeople knows the kinds outside any project.
+func identifyPeople(kind string, s []string) lacre.Record {
+	switch {
+	case kind == "user" && len(s) == 1:
+		return &lacre.User{ID: s[0]}
+	case kind == "accesskey" && len(s) == 1:
+		return &lacre.AccessKey{ID: s[0]}
+	case kind == "username" && len(s) == 2:
+		return &lacre.UserName{AccountName: s[0], Name: s[1]}
+	case kind == "projectname" && len(s) == 2:
+		return &lacre.ProjectName{AccountName: s[0], Name: s[1]}
+	case kind == "role" && len(s) == 2:
+		return &lacre.PermissionGroup{AccountName: s[0], Name: lacre.Role(s[1])}
 	}
 	return nil
 }

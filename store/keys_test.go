@@ -25,7 +25,9 @@ func TestKeyLayout(t *testing.T) {
 		&lacre.Project{ID: "p1", Name: "region_1", AccountName: "acme"},
 		&lacre.ProjectName{AccountName: "acme", Name: "region_1", ProjectID: "p1"},
 		&lacre.User{ID: "u1", Name: "ana", AccountName: "acme"},
-		&lacre.UserName{AccountName: "acme", Name: "ana", UserID: "u1"})
+		&lacre.UserName{AccountName: "acme", Name: "ana", UserID: "u1"},
+		&lacre.AccessKey{ID: "AK1", UserID: "u1"},
+		&lacre.PermissionGroup{AccountName: "acme", Name: "renewer"})
 	commit(t, s, lacre.Tx{Audit: auditOf("p1"), Put: []lacre.Record{
 		&lacre.Instance{ID: "i1", ProjectID: "p1", Name: "default"},
 		&lacre.InstanceName{ProjectID: "p1", Name: "default", InstanceID: "i1"},
@@ -49,9 +51,11 @@ func TestKeyLayout(t *testing.T) {
 		}
 	}
 	want := []string{
+		"/lacre/iam/accesskey/AK1",
 		"/lacre/iam/audit/6715624b7a4b32ea…",
 		"/lacre/iam/projectname/acme/region_1",
 		"/lacre/iam/revoked/tok",
+		"/lacre/iam/role/acme/renewer",
 		"/lacre/iam/user/u1",
 		"/lacre/iam/username/acme/ana",
 		"/lacre/p/p1/audit/6715624b7a4b32ea…",
@@ -161,7 +165,7 @@ func TestKeysThatIdentifyNothing(t *testing.T) {
 		"", "/", "/lacre", "/lacre/", "/other/p/x/domain/d", "/lacre/p/x/domain", "/lacre/p/x/domain/", "/lacre/p//domain/d",
 		"/lacre/p/x/domain/d/e", "/lacre/p/x/unknown/d", "/lacre/p/x/version/c/12", "/lacre/p/x/version/c/00000000x1",
 		"/lacre/p/x/version/c/0000000000", "/lacre/p/x/domain/%64", "/lacre/p/x/domain/%zz", "/lacre/p/x/host/i/*",
-		"/lacre/p/x/audit/671530f8e4b732ea", "/lacre/p/x/datakey", "/lacre/sys/x", "/lacre/iam/revoked/t", "/lacre/iam/user",
+		"/lacre/p/x/audit/671530f8e4b732ea", "/lacre/p/x/datakey", "/lacre/sys/x", "/lacre/iam/revoked/t", "/lacre/iam/user", "/lacre/iam/user/u/x", "/lacre/iam/accesskey", "/lacre/iam/role/r",
 	} {
 		if r := store.Identify(key); r != nil {
 			t.Errorf("Identify(%q): got %#v, want nothing", key, r)

@@ -29,6 +29,28 @@ func (s *Store) Users(ctx context.Context) ([]*lacre.User, error) {
 	return list[*lacre.User](ctx, s, nil, "iam", "user")
 }
 
+// AccessKey returns one access key, lacre.ErrNotStored when there is none.
+func (s *Store) AccessKey(ctx context.Context, id string) (*lacre.AccessKey, error) {
+	return one(ctx, s, &lacre.AccessKey{ID: id})
+}
+
+// AccessKeys returns the access keys of a user. It reads those of everybody: they are
+// few, and asked for by people.
+func (s *Store) AccessKeys(ctx context.Context, userID string) ([]*lacre.AccessKey, error) {
+	theirs := func(k *lacre.AccessKey) bool { return k.UserID == userID }
+	return list(ctx, s, theirs, "iam", "accesskey")
+}
+
+// PermissionGroup returns a role that an account has made.
+func (s *Store) PermissionGroup(ctx context.Context, account string, name lacre.Role) (*lacre.PermissionGroup, error) {
+	return one(ctx, s, &lacre.PermissionGroup{AccountName: account, Name: name})
+}
+
+// PermissionGroups returns the roles that an account has made, by name.
+func (s *Store) PermissionGroups(ctx context.Context, account string) ([]*lacre.PermissionGroup, error) {
+	return list[*lacre.PermissionGroup](ctx, s, nil, "iam", "role", account)
+}
+
 // ProjectByName returns the project that holds a name in an account.
 func (s *Store) ProjectByName(ctx context.Context, account, name string) (*lacre.Project, error) {
 	claim, err := one(ctx, s, &lacre.ProjectName{AccountName: account, Name: name})

@@ -107,6 +107,20 @@ type userShape struct {
 	Disabled     bool                  `cbor:"6,keyasint"`
 	Epoch        int                   `cbor:"7,keyasint"`
 	Created      time.Time             `cbor:"8,keyasint"`
+	Admin        bool                  `cbor:"9,keyasint"`
+}
+
+type accessKeyShape struct {
+	UserID       string    `cbor:"1,keyasint"`
+	SealedSecret []byte    `cbor:"2,keyasint"`
+	Description  string    `cbor:"3,keyasint"`
+	Disabled     bool      `cbor:"4,keyasint"`
+	Created      time.Time `cbor:"5,keyasint"`
+}
+
+type permissionGroupShape struct {
+	Permissions []lacre.Permission `cbor:"1,keyasint"`
+	Created     time.Time          `cbor:"2,keyasint"`
 }
 
 // claimShape is the value of every name claim: the id of who holds the name.
@@ -146,7 +160,11 @@ func pack(r lacre.Record) any {
 	case *lacre.Version:
 		return versionShape{factsShape(r.Facts), r.Chain, r.SealedKey, r.TrustRoots, r.Created}
 	case *lacre.User:
-		return userShape{r.AccountID, r.AccountName, r.Name, r.PasswordHash, r.Roles, r.Disabled, r.Epoch, r.Created}
+		return userShape{r.AccountID, r.AccountName, r.Name, r.PasswordHash, r.Roles, r.Disabled, r.Epoch, r.Created, r.Administrator}
+	case *lacre.AccessKey:
+		return accessKeyShape{r.UserID, r.SealedSecret, r.Description, r.Disabled, r.Created}
+	case *lacre.PermissionGroup:
+		return permissionGroupShape{r.Permissions, r.Created}
 	case *lacre.Bound:
 		return boundShape{r.Host}
 	}

@@ -44,6 +44,15 @@ func unpack(r lacre.Record, payload []byte, revision int64) error {
 		})
 	case *lacre.User:
 		return read(payload, func(p userShape) { unpackUser(r, p, revision) })
+	case *lacre.AccessKey:
+		return read(payload, func(p accessKeyShape) {
+			r.UserID, r.SealedSecret, r.Description = p.UserID, p.SealedSecret, p.Description
+			r.Disabled, r.Created, r.Revision = p.Disabled, p.Created, revision
+		})
+	case *lacre.PermissionGroup:
+		return read(payload, func(p permissionGroupShape) {
+			r.Permissions, r.Created, r.Revision = p.Permissions, p.Created, revision
+		})
 	case *lacre.Bound:
 		return read(payload, func(p boundShape) { r.Host, r.Revision = p.Host, revision })
 	}
@@ -73,7 +82,7 @@ func unpackCertificate(c *lacre.Certificate, p certificateShape, revision int64)
 func unpackUser(u *lacre.User, p userShape, revision int64) {
 	u.AccountID, u.AccountName, u.Name = p.AccountID, p.AccountName, p.Name
 	u.PasswordHash, u.Roles, u.Disabled = p.PasswordHash, p.Roles, p.Disabled
-	u.Epoch, u.Created, u.Revision = p.Epoch, p.Created, revision
+	u.Epoch, u.Created, u.Administrator, u.Revision = p.Epoch, p.Created, p.Admin, revision
 }
 
 // setHolder is the inverse of holder.
