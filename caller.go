@@ -75,6 +75,12 @@ type Caller struct {
 	ProjectID   string
 	ProjectName string
 	Role        Role
+	Group       *PermissionGroup // what Role stands for, nil for a built-in one; read only
 	RequestID   string
 	Source      string // address the request came from, for the audit row
+}
+
+// Allows tells whether the caller may do p in the project the caller is scoped to.
+func (c Caller) Allows(p Permission) bool {
+	return c.Role.Allows(p) || c.Group != nil && slices.Contains(c.Group.Permissions, p)
 }

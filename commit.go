@@ -101,7 +101,7 @@ func (s *Service) allow(ctx context.Context, by Caller, projectID string, p Perm
 	if by.ProjectID == "" {
 		return Errorf(CodeNoProject, "the token is not scoped to a project")
 	}
-	if by.ProjectID == projectID && by.Role.Allows(p) {
+	if by.ProjectID == projectID && by.Allows(p) {
 		return nil
 	}
 	s.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("action", string(p)), slog.String("project", projectID),

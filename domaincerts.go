@@ -2,31 +2,41 @@ package lacre
 
 import "context"
 
-// CreateDomainCertificate creates a certificate and binds it to a domain (API: the older
-// POST …/domains/{domain_id}/certificate). When the binding is refused the certificate is
-// removed again.
+// CreateDomainCertificate creates a certificate and binds it to a domain, both or
+// neither (API: the older POST …/domains/{domain_id}/certificate).
 func (s *Service) CreateDomainCertificate(ctx context.Context, by Caller, projectID, instanceID, groupID, domainID string, in CertificateInput) (*DomainView, []string, error) {
-	if err := s.allow(ctx, by, projectID, CanBindDomain); err != nil {
-		return nil, nil, err
+	for _, p := range []Permission{CanBindDomain, CanCreateCertificate} {
+		if err := s.allow(ctx, by, projectID, p); err != nil {
+			return nil, nil, err
+		}
 	}
 	if _, err := s.domain(ctx, projectID, instanceID, groupID, domainID); err != nil {
 		return nil, nil, err
 	}
-	written, err := s.CreateCertificate(ctx, by, projectID, in, WriteOptions{})
+	n, err := s.newcomer(ctx, projectID, in)
 	if err != nil {
 		return nil, nil, err
 	}
-	id := written.Certificate.ID
-	warnings, err := s.AttachCertificate(ctx, by, projectID, instanceID, groupID, domainID, id, nil)
-	if err != nil {
-		undoing := context.WithoutCancel(ctx) // a caller who hung up leaves nothing behind
-		if undo := s.DeleteCertificate(undoing, by, projectID, id, WriteOptions{}); undo != nil {
-			s.Log.Error("a certificate could not be bound, nor removed again", "certificate", id, "err", undo)
+	if err := s.seal(ctx, n.version, n.key); err != nil {
+		return nil, nil, err
+	}
+	revision, err := s.settle(ctx, domainID, func() (int64, error) {
+		d, err := s.domain(ctx, projectID, instanceID, groupID, domainID)
+		if err != nil {
+			return 0, err
 		}
+		tx, err := s.binding(ctx, n.Certificate, []target{{Domain: d}})
+		if err != nil {
+			return 0, err
+		}
+		return s.commitNew(ctx, by, CanBindDomain, n, tx)
+	})
+	if err != nil {
 		return nil, nil, err
 	}
+	warnings := append(n.warnings, s.served(ctx, revision)...)
 	view, err := s.showDomain(ctx, projectID, instanceID, groupID, domainID)
-	return view, append(written.Warnings, warnings...), err
+	return view, warnings, err
 }
 
 func (s *Service) showDomain(ctx context.Context, projectID, instanceID, groupID, domainID string) (*DomainView, error) {
@@ -64,7 +74,7 @@ func (s *Service) RemoveDomainCertificate(ctx context.Context, by Caller, projec
 	if err := s.DetachCertificate(ctx, by, projectID, instanceID, groupID, domainID, certificateID); err != nil {
 		return err
 	}
-	if !by.Role.Allows(CanDeleteCertificate) {
+	if !by.Allows(CanDeleteCertificate) {
 		return nil // unbound is what an operator may do; the certificate stays
 	}
 	err := s.DeleteCertificate(ctx, by, projectID, certificateID, WriteOptions{})

@@ -29,6 +29,11 @@ const (
 	CodeForbidden    Code = "forbidden"
 	CodeThrottled    Code = "throttled"
 
+	CodeSignature        Code = "signature"         // an AK/SK signature is wrong or not one we take
+	CodeSignatureExpired Code = "signature-expired" // signed too long ago, or in the future
+	CodeKeyUnknown       Code = "key-unknown"       // there is no such access key, or it is inactive
+	CodeKeyLocked        Code = "key-locked"        // too many wrong signatures from one place
+
 	CodeCertificateNotFound Code = "certificate-not-found"
 	CodeInstanceNotFound    Code = "instance-not-found"
 	CodeGroupNotFound       Code = "group-not-found"

@@ -26,6 +26,9 @@ const (
 	disabledUser    lacre.Permission = "iam:users:disable"
 	enabledUser     lacre.Permission = "iam:users:enable"
 	grantedRole     lacre.Permission = "iam:permissions:grantRole"
+	createdKey      lacre.Permission = "iam:credentials:create"
+	changedKey      lacre.Permission = "iam:credentials:update"
+	deletedKey      lacre.Permission = "iam:credentials:delete"
 )
 
 // updateAttempts bounds how often a change of a user is tried again when it was
@@ -70,20 +73,27 @@ func (a *IAM) SetPassword(ctx context.Context, by lacre.Caller, userID, password
 		return err
 	}
 	hashed := hashPassword(password)
-	return a.update(ctx, by, changedPassword, userID, func(u *lacre.User) {
+	return a.update(ctx, by, changedPassword, userID, func(u *lacre.User, _ *lacre.Tx) error {
 		u.PasswordHash, u.Epoch = hashed, u.Epoch+1
+		return nil
 	})
 }
 
 // Disable keeps a user out and ends all of the user's tokens, within a second on every
 // node.
 func (a *IAM) Disable(ctx context.Context, by lacre.Caller, userID string) error {
-	return a.update(ctx, by, disabledUser, userID, func(u *lacre.User) { u.Disabled, u.Epoch = true, u.Epoch+1 })
+	return a.update(ctx, by, disabledUser, userID, func(u *lacre.User, _ *lacre.Tx) error {
+		u.Disabled, u.Epoch = true, u.Epoch+1
+		return nil
+	})
 }
 
 // Enable lets a disabled user sign in again. Tokens from before stay refused.
 func (a *IAM) Enable(ctx context.Context, by lacre.Caller, userID string) error {
-	return a.update(ctx, by, enabledUser, userID, func(u *lacre.User) { u.Disabled = false })
+	return a.update(ctx, by, enabledUser, userID, func(u *lacre.User, _ *lacre.Tx) error {
+		u.Disabled = false
+		return nil
+	})
 }
 
 // Grant gives a user a role in a project, instead of the one the user had there.
@@ -95,37 +105,53 @@ func (a *IAM) Grant(ctx context.Context, by lacre.Caller, userID, projectID stri
 	if err != nil {
 		return fmt.Errorf("granting a role in project %s: %w", projectID, err)
 	}
-	return a.update(ctx, by, grantedRole, userID, func(u *lacre.User) {
+	return a.update(ctx, by, grantedRole, userID, func(u *lacre.User, tx *lacre.Tx) error {
 		if u.Roles == nil {
 			u.Roles = map[string]lacre.Role{}
 		}
 		u.Roles[projectID] = role
-	}, project)
+		tx.Check = append(tx.Check, project)
+		return nil
+	})
 }
 
 // update repeats one read, change and commit of a user until nobody got in between.
+// change may add to the transaction that writes the user.
 func (a *IAM) update(ctx context.Context, by lacre.Caller, action lacre.Permission, userID string,
-	change func(*lacre.User), check ...lacre.Record) error {
+	change func(*lacre.User, *lacre.Tx) error) error {
 	for range updateAttempts {
 		u, err := a.users.User(ctx, userID)
 		if err != nil {
-			return fmt.Errorf("reading user %s: %w", userID, err)
+			return lookup("user", userID, err)
 		}
-		change(u)
-		_, err = a.commit(ctx, by, action, "user/"+userID, lacre.Tx{Put: []lacre.Record{u}, Check: check})
+		tx := lacre.Tx{Put: []lacre.Record{u}}
+		if err := change(u, &tx); err != nil {
+			return storeError("changing a user", err)
+		}
+		_, err = a.commit(ctx, by, action, "user/"+userID, tx)
 		if err == nil {
 			return nil
 		}
 		if _, overtaken := errors.AsType[*lacre.ConflictError](err); !overtaken {
-			return fmt.Errorf("changing user %s: %w", userID, err)
+			return storeError("changing user "+userID, err)
 		}
 	}
-	return lacre.Errorf(lacre.CodeContended, "too many concurrent changes, try again")
+	return errContended
+}
+
+var errContended = lacre.Errorf(lacre.CodeContended, "too many concurrent changes, try again")
+
+// lookup gives a record that is not there its code.
+func lookup(what, id string, err error) error {
+	if errors.Is(err, lacre.ErrNotStored) {
+		return &lacre.Error{Code: codeNotFound, Message: "There is no such " + what, Err: err}
+	}
+	return storeError("reading "+what+" "+id, err)
 }
 
 func (a *IAM) commit(ctx context.Context, by lacre.Caller, action lacre.Permission, resource string, tx lacre.Tx) (int64, error) {
 	tx.Audit = lacre.Audit{
-		Time: a.now().UTC(), Action: action, Resource: resource,
+		Time: a.now().UTC(), Action: action, Resource: resource, Detail: tx.Audit.Detail,
 		UserID: by.UserID, UserName: by.UserName, Source: by.Source, RequestID: by.RequestID,
 	}
 	return a.users.Commit(ctx, tx)
@@ -172,12 +198,17 @@ func nameTaken(err error) error {
 func checkName(field, name string) error {
 	first, _ := utf8.DecodeRuneInString(name)
 	last, _ := utf8.DecodeLastRuneInString(name)
-	good := utf8.ValidString(name) && name != "" && utf8.RuneCountInString(name) <= 64 && first != ' ' && last != ' '
-	for _, c := range name {
-		good = good && unicode.IsPrint(c)
-	}
-	if !good {
+	if !printable(name) || name == "" || utf8.RuneCountInString(name) > 64 || first == ' ' || last == ' ' {
 		return lacre.FieldErrorf(lacre.CodeInvalidField, field, "expected 1 to 64 printable characters without spaces around them")
 	}
 	return nil
+}
+
+func printable(text string) bool {
+	for _, c := range text {
+		if !unicode.IsPrint(c) {
+			return false
+		}
+	}
+	return utf8.ValidString(text)
 }

@@ -26,6 +26,8 @@ type Credentials struct {
 	AccountName string // domain_name of the identity calls
 	UserName    string
 	Password    lacre.Secret // 24 characters, 120 random bits
+	AccessKey   string       // the AK of an access key of the same user
+	SecretKey   lacre.Secret
 }
 
 // Bootstrap gives a store without projects its first one, and an administrator.
@@ -46,15 +48,20 @@ func (a *IAM) Bootstrap(ctx context.Context, save func(Credentials) error) (crea
 	password := randomPassword()
 	project := a.newProject(firstAccount, firstProject)
 	user := a.newUser(firstAccount, firstUser, password)
-	user.Roles[project.ID] = lacre.RoleAdmin
+	user.Roles[project.ID], user.Administrator = lacre.RoleAdmin, true
+	key, secret, err := a.newAccessKey(ctx, user.ID, "first start")
+	if err != nil {
+		return false, err
+	}
 	err = save(Credentials{
 		ProjectID: project.ID, ProjectName: project.Name,
 		AccountName: firstAccount, UserName: firstUser, Password: lacre.Secret(password),
+		AccessKey: key.ID, SecretKey: secret,
 	})
 	if err != nil {
 		return false, fmt.Errorf("saving the first credentials: %w", err)
 	}
-	tx := lacre.Tx{Put: []lacre.Record{project, projectName(project), user, userName(user)}}
+	tx := lacre.Tx{Put: []lacre.Record{project, projectName(project), user, userName(user), key}}
 	// The claim of the project's name decides between nodes that start at once.
 	_, err = a.commit(ctx, lacre.Caller{UserName: "bootstrap"}, createdProject, "project/"+project.ID, tx)
 	if _, faster := errors.AsType[*lacre.ConflictError](err); faster {

@@ -20,7 +20,7 @@ func emptyWorld(t *testing.T) *world {
 	fatal(t, err)
 	c := &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	s := newStore(t, c)
-	w := &world{store: s, users: &faulty{backing: s}, key: key, log: &safeBuffer{}, clock: c}
+	w := &world{store: s, users: &faulty{backing: s}, key: key, ring: newRing(t, s), log: &safeBuffer{}, clock: c}
 	w.IAM = w.node(t)
 	return w
 }
@@ -51,6 +51,10 @@ func TestBootstrap(t *testing.T) {
 	}
 	if got := fmt.Sprintf("%v %+v %#v", first, first, first); strings.Contains(got, string(first.Password)) {
 		t.Errorf("printing the credentials shows the password: %s", got)
+	}
+	pair := pair{first.AccessKey, string(first.SecretKey)}
+	if caller, err := w.as(pair.sign(w, "GET", "/v2/"+first.ProjectID+"/apigw/certificates", ""), first.ProjectID); err != nil || caller.Role != lacre.RoleAdmin {
+		t.Errorf("the first access key opens for %+v, %v, want the administrator", caller, err)
 	}
 	again, created := bootstrap(t, w.node(t))
 	if created || again != (iam.Credentials{}) {

@@ -69,6 +69,13 @@ func (f *faulty) Project(ctx context.Context, id string) (*lacre.Project, error)
 	return f.backing.Project(ctx, id)
 }
 
+func (f *faulty) AccessKey(ctx context.Context, id string) (*lacre.AccessKey, error) {
+	if err := f.failure(); err != nil {
+		return nil, err
+	}
+	return f.backing.AccessKey(ctx, id)
+}
+
 func (f *faulty) Revoked(ctx context.Context, id string) (bool, error) {
 	if err := f.failure(); err != nil {
 		return false, err

@@ -9,8 +9,11 @@ import (
 	"lacre"
 )
 
-// ServeHTTP answers the identity calls under /v3/.
-func (a *IAM) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+// ServeHTTP answers the identity calls under /v3/ and /v3.0/.
+func (a *IAM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, longestBody)
+	a.mux.ServeHTTP(w, r)
+}
 
 // routes are the calls that the official clients make. The last one keeps the error form
 // for everything else, a known path with another method included.
@@ -62,12 +65,15 @@ func statusOf(err error) int {
 	switch lacre.CodeOf(err) {
 	case lacre.CodeMalformed, lacre.CodeMissing, lacre.CodeInvalidField:
 		return http.StatusBadRequest
-	case codeSignIn, lacre.CodeTokenMissing, lacre.CodeTokenExpired, lacre.CodeTokenInvalid:
+	case codeSignIn, lacre.CodeTokenMissing, lacre.CodeTokenExpired, lacre.CodeTokenInvalid,
+		lacre.CodeSignature, lacre.CodeSignatureExpired, lacre.CodeKeyUnknown, lacre.CodeKeyLocked:
 		return http.StatusUnauthorized
 	case lacre.CodeForbidden:
 		return http.StatusForbidden
-	case lacre.CodeRouteNotFound, codeNoSubject:
+	case lacre.CodeRouteNotFound, codeNoSubject, codeNotFound:
 		return http.StatusNotFound
+	case codeConflict, lacre.CodeContended:
+		return http.StatusConflict
 	case lacre.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case codeBusy:

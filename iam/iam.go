@@ -1,5 +1,5 @@
-// Package iam says who is calling: it keeps users and their passwords, answers the
-// identity calls of the compatible API and turns a token into a lacre.Caller.
+// Package iam says who is calling: it keeps users, passwords and access keys, answers the
+// identity calls of the compatible API and turns a token or signature into a lacre.Caller.
 //
 // Tokens are stateless: signed, then checked against the user's record, so that a
 // disabled user, a changed password or a revoked token ends them within a second.
@@ -33,6 +33,10 @@ type Users interface {
 	Project(ctx context.Context, id string) (*lacre.Project, error)
 	ProjectByName(ctx context.Context, account, name string) (*lacre.Project, error)
 	Projects(ctx context.Context) ([]*lacre.Project, error)
+	AccessKey(ctx context.Context, id string) (*lacre.AccessKey, error)
+	AccessKeys(ctx context.Context, userID string) ([]*lacre.AccessKey, error)
+	PermissionGroup(ctx context.Context, account string, name lacre.Role) (*lacre.PermissionGroup, error)
+	PermissionGroups(ctx context.Context, account string) ([]*lacre.PermissionGroup, error)
 	Commit(ctx context.Context, tx lacre.Tx) (int64, error)
 	// Revoke refuses a token id until its token has expired anyway.
 	Revoke(ctx context.Context, tokenID string, until time.Time) error
@@ -43,6 +47,7 @@ type Users interface {
 type Config struct {
 	Users    Users
 	TokenKey []byte           // as from NewTokenKey, the same on every node
+	Sealer   lacre.Sealer     // of the secrets of access keys
 	Now      func() time.Time // time.Now when nil
 	Log      *slog.Logger     // discards when nil
 }
@@ -50,20 +55,24 @@ type Config struct {
 // IAM answers the identity calls (it is an http.Handler for /v3/) and recognises
 // callers. It is safe for concurrent use.
 type IAM struct {
-	users  Users
-	now    func() time.Time
-	log    *slog.Logger
-	tokens jwt.MAC                      // signs and verifies
-	seen   *lru.Cache[string, sighting] // by token id; one token has one scope for good
-	door   *door                        // in front of whatever an unknown sender may make expensive
-	people *lockout[attempt]
-	places *lockout[string] // by source alone
-	mux    *http.ServeMux
+	users   Users
+	sealer  lacre.Sealer
+	now     func() time.Time
+	log     *slog.Logger
+	tokens  jwt.MAC // signs and verifies
+	seen    *lru.Cache[identity, sighting]
+	secrets *lru.Cache[string, opened] // by access key id
+	door    *door                      // in front of whatever an unknown sender may make expensive
+	people  *lockout[attempt]
+	places  *lockout[string]  // by source alone
+	keys    *lockout[attempt] // of access keys
+	mux     *http.ServeMux
 }
 
 // Bounds of what is kept in memory for callers, some hundred bytes each.
 const (
 	rememberedTokens   = 8192
+	rememberedKeys     = 8192
 	rememberedAttempts = 16384
 )
 
@@ -79,13 +88,18 @@ func New(c Config) (*IAM, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen, err := lru.New[string, sighting](rememberedTokens)
+	seen, err := lru.New[identity, sighting](rememberedTokens)
 	if err != nil {
 		return nil, fmt.Errorf("making the token cache: %w", err)
 	}
+	secrets, err := lru.New[string, opened](rememberedKeys)
+	if err != nil {
+		return nil, fmt.Errorf("making the access key cache: %w", err)
+	}
 	a := &IAM{
-		users: c.Users, now: c.Now, log: c.Log, tokens: tokens, seen: seen, door: newDoor(),
+		users: c.Users, sealer: c.Sealer, now: c.Now, log: c.Log, tokens: tokens, seen: seen, secrets: secrets, door: newDoor(),
 		people: newLockout[attempt](failuresPerPerson), places: newLockout[string](failuresPerPlace),
+		keys: newKeyLockout(),
 	}
 	a.mux = a.routes()
 	return a, nil
@@ -117,27 +131,41 @@ func tokenMAC(key []byte) (jwt.MAC, error) {
 	return mac, nil
 }
 
-// Authenticate says who sent r, by its X-Auth-Token. The Caller lacks RequestID and
-// Source, which only the receiver of r knows. Errors carry the codes CodeTokenMissing,
-// CodeTokenExpired, CodeTokenInvalid, CodeNoProject, CodeForbidden (the user lost the
-// role in the project) or CodeUnavailable: without the store nobody is recognised.
+// Authenticate says who sent r: by its signature when it is signed by an access key,
+// else by its X-Auth-Token. A token has its project in it; for an access key it is r's
+// path value "project_id". The whole body of a signed request is read and left in r. The
+// Caller lacks RequestID and Source, which only the receiver of r knows.
+//
+// Errors carry the codes CodeTokenMissing, CodeTokenExpired, CodeTokenInvalid,
+// CodeNoProject, CodeSignature, CodeSignatureExpired, CodeKeyUnknown, CodeKeyLocked,
+// CodeForbidden (no role in the project), CodeTooLarge or CodeMalformed (the body), or
+// CodeUnavailable: without the store nobody is recognised.
 func (a *IAM) Authenticate(r *http.Request) (lacre.Caller, error) {
-	s, err := a.session(r.Context(), r.Header.Get("X-Auth-Token"))
+	s, err := a.sender(r, r.PathValue("project_id"))
 	if err != nil {
 		return lacre.Caller{}, err
 	}
-	if s.token.ProjectID == "" {
+	if s.token.ID != "" && s.token.ProjectID == "" {
 		return lacre.Caller{}, lacre.Errorf(lacre.CodeNoProject, "the token is not scoped to a project")
 	}
 	// The token does not carry the role: one that is changed counts at once.
-	role := s.user.Roles[s.project.ID]
-	if !role.Known() {
+	role := s.role()
+	if role == "" { // also when an access key is used in a project that does not exist
 		return lacre.Caller{}, lacre.Errorf(lacre.CodeForbidden, "the user has no role in the project")
 	}
 	return lacre.Caller{
 		UserID: s.user.ID, UserName: s.user.Name, AccountID: s.user.AccountID,
-		ProjectID: s.project.ID, ProjectName: s.project.Name, Role: role,
+		ProjectID: s.project.ID, ProjectName: s.project.Name, Role: role, Group: s.group,
 	}, nil
+}
+
+// sender returns the session of r's token or signature. A signature is good for whatever
+// project is asked for; a token has its own.
+func (a *IAM) sender(r *http.Request, projectID string) (*session, error) {
+	if isSigned(r) {
+		return a.signed(r, projectID)
+	}
+	return a.session(r.Context(), r.Header.Get("X-Auth-Token"))
 }
 
 // storeError gives a store that did not answer its code. Damaged records and others

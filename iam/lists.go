@@ -2,11 +2,8 @@ package iam
 
 import (
 	"cmp"
-	"errors"
 	"net/http"
 	"slices"
-
-	"lacre"
 )
 
 // links is the paging of IAM's lists: always one page, with a next that is null, or
@@ -53,20 +50,18 @@ type userAnswer struct {
 // listProjects answers GET /v3/projects?name=: the projects the caller has a role in.
 // The SDK wants exactly one hit for a name, Terraform takes the first.
 func (a *IAM) listProjects(w http.ResponseWriter, r *http.Request) error {
-	s, err := a.session(r.Context(), r.Header.Get("X-Auth-Token"))
+	s, err := a.sender(r, "")
 	if err != nil {
 		return err
 	}
 	projects := []projectAnswer{}
-	for id, role := range s.user.Roles {
-		p, err := a.users.Project(r.Context(), id)
-		if errors.Is(err, lacre.ErrNotStored) {
-			continue
+	for id := range s.user.Roles {
+		there := sighting{user: s.user}
+		if there.project, there.group, err = a.part(r.Context(), s.user, id); err != nil {
+			return err
 		}
-		if err != nil {
-			return storeError("listing projects", err)
-		}
-		if role.Known() && asked(r, p.Name) {
+		if there.role() != "" && asked(r, there.project.Name) {
+			p := there.project
 			projects = append(projects, projectAnswer{ID: p.ID, Name: p.Name, DomainID: p.AccountID, ParentID: p.AccountID, Enabled: true})
 		}
 	}
@@ -77,7 +72,7 @@ func (a *IAM) listProjects(w http.ResponseWriter, r *http.Request) error {
 
 // listAccounts answers GET /v3/auth/domains: the caller's own account.
 func (a *IAM) listAccounts(w http.ResponseWriter, r *http.Request) error {
-	s, err := a.session(r.Context(), r.Header.Get("X-Auth-Token"))
+	s, err := a.sender(r, "")
 	if err != nil {
 		return err
 	}
@@ -89,7 +84,7 @@ func (a *IAM) listAccounts(w http.ResponseWriter, r *http.Request) error {
 // listUsers answers GET /v3/users?name=: the caller alone, which is whom clients look
 // for. Others are nobody's business who is not at the command line.
 func (a *IAM) listUsers(w http.ResponseWriter, r *http.Request) error {
-	s, err := a.session(r.Context(), r.Header.Get("X-Auth-Token"))
+	s, err := a.sender(r, "")
 	if err != nil {
 		return err
 	}

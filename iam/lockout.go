@@ -21,13 +21,16 @@ const (
 	forgiven = time.Hour
 )
 
-// attempt is one person tried from one place, see claim.person and sourceOf.
+// attempt is one person tried from one place, see claim.person and sourceOf; or one
+// access key.
 type attempt struct{ person, source string }
 
 // lockout counts failures by key and keeps the latest keys only, so that a flood of
 // made-up ones costs bounded memory. It is safe for concurrent use.
 type lockout[K comparable] struct {
 	limit    int
+	first    time.Duration // the first wait, which doubles with each further failure
+	longest  time.Duration
 	mu       sync.Mutex
 	failures *simplelru.LRU[K, failures]
 }
@@ -44,7 +47,14 @@ func newLockout[K comparable](limit int) *lockout[K] {
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &lockout[K]{limit: limit, failures: kept}
+	return &lockout[K]{limit: limit, first: firstWait, longest: longestWait, failures: kept}
+}
+
+// newKeyLockout counts wrong signatures as the cloud does: the wait is always the same.
+func newKeyLockout() *lockout[attempt] {
+	l := newLockout[attempt](keyFailures)
+	l.first, l.longest = keyWait, keyWait
+	return l
 }
 
 // refuses tells whether key has to wait still.
@@ -66,7 +76,7 @@ func (l *lockout[K]) failed(key K, now time.Time) {
 	f.count++
 	f.last = now
 	if over := f.count - l.limit; over >= 0 { // 8 doublings are past longestWait already
-		f.until = now.Add(min(firstWait<<min(over, 8), longestWait))
+		f.until = now.Add(min(l.first<<min(over, 8), l.longest))
 	}
 	l.failures.Add(key, f)
 }

@@ -60,22 +60,35 @@ type projectReference struct {
 
 // readTokenRequest decodes and checks the shape of a token request. What it says about
 // a bad one repeats nothing of it.
-func readTokenRequest(w http.ResponseWriter, r *http.Request) (*tokenRequest, error) {
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, longestBody))
+func readTokenRequest(r *http.Request) (*tokenRequest, error) {
 	var q tokenRequest
-	err := decoder.Decode(&q)
+	if err := readBody(r, &q); err != nil {
+		return nil, err
+	}
+	return &q, q.check()
+}
+
+// readBody decodes one JSON value and refuses a second.
+func readBody(r *http.Request, into any) error {
+	decoder := json.NewDecoder(r.Body)
+	err := decoder.Decode(into)
 	if err == nil {
 		if _, more := decoder.Token(); !errors.Is(more, io.EOF) {
 			err = errors.New("more than one value")
 		}
 	}
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, lacre.Errorf(lacre.CodeTooLarge, "the body is larger than %d bytes", longestBody)
-	}
 	if err != nil {
-		return nil, lacre.Errorf(lacre.CodeMalformed, "the body is not the JSON of a token request")
+		return unreadBody(err)
 	}
-	return &q, q.check()
+	return nil
+}
+
+// unreadBody says why a body could not be read, without repeating any of it.
+func unreadBody(err error) error {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return lacre.Errorf(lacre.CodeTooLarge, "the body is larger than %d bytes", large.Limit)
+	}
+	return lacre.Errorf(lacre.CodeMalformed, "the body is not the JSON this call takes")
 }
 
 // check tells what is missing, by the names of the API page.

@@ -15,6 +15,8 @@ const (
 	codeSignIn    lacre.Code = "sign-in-refused"
 	codeNoSubject lacre.Code = "no-such-token"
 	codeBusy      lacre.Code = "busy"
+	codeNotFound  lacre.Code = "not-found"
+	codeConflict  lacre.Code = "conflict" // a limit, a name that is taken, the last administrator
 )
 
 // refuse is the one answer to every sign-in that fails. The reason is for the log.
@@ -136,46 +138,49 @@ func (a *IAM) exchange(ctx context.Context, text string) (*session, error) {
 // has no part in.
 var errNoScope = lacre.Errorf(codeSignIn, "The project or domain does not exist, or the user has no role in it")
 
-// scoped adds to t the scope that user asks for. It returns the project, if it is one,
-// and nil for an account or no scope, which every user may have.
-func (a *IAM) scoped(ctx context.Context, t *token, user *lacre.User, s scope) (*lacre.Project, error) {
+// scoped adds to t the scope that user asks for: a project the user has a role in, or an
+// account or no scope, which every user may have.
+func (a *IAM) scoped(ctx context.Context, t *token, user *lacre.User, s scope) (sighting, error) {
+	seen := sighting{user: user}
 	switch {
 	case s.Domain != nil:
 		if !s.Domain.isAccountOf(user) {
-			return nil, errNoScope
+			return seen, errNoScope
 		}
 		t.AccountID = user.AccountID
 	case s.Project != nil:
-		project, err := a.scopedProject(ctx, user, s.Project)
+		id, err := a.scopedProject(ctx, user, s.Project)
 		if err != nil {
-			return nil, err
+			return seen, err
 		}
-		t.ProjectID = project.ID
-		return project, nil
+		if seen.project, seen.group, err = a.part(ctx, user, id); err != nil {
+			return seen, err
+		}
+		if seen.role() == "" {
+			return seen, errNoScope
+		}
+		t.ProjectID = id
 	}
-	return nil, nil
+	return seen, nil
 }
 
-func (a *IAM) scopedProject(ctx context.Context, user *lacre.User, ref *projectReference) (*lacre.Project, error) {
-	var project *lacre.Project
-	var err error
-	switch {
-	case ref.ID != "":
-		project, err = a.users.Project(ctx, ref.ID)
-	case ref.Domain == reference{} || ref.Domain.isAccountOf(user):
-		project, err = a.users.ProjectByName(ctx, user.AccountName, ref.Name)
-	default: // another account's, by the account's name; its id alone does not find it
-		project, err = a.users.ProjectByName(ctx, ref.Domain.Name, ref.Name)
+// scopedProject returns the id of the project that ref names.
+func (a *IAM) scopedProject(ctx context.Context, user *lacre.User, ref *projectReference) (string, error) {
+	if ref.ID != "" {
+		return ref.ID, nil
 	}
+	account := ref.Domain.Name // another account's id alone does not find it
+	if (ref.Domain == reference{}) || ref.Domain.isAccountOf(user) {
+		account = user.AccountName
+	}
+	project, err := a.users.ProjectByName(ctx, account, ref.Name)
 	switch {
 	case errors.Is(err, lacre.ErrNotStored):
-		return nil, errNoScope
+		return "", errNoScope
 	case err != nil:
-		return nil, storeError("looking up a project", err)
-	case !user.Roles[project.ID].Known():
-		return nil, errNoScope
+		return "", storeError("looking up a project", err)
 	}
-	return project, nil
+	return project.ID, nil
 }
 
 // isAccountOf tells whether r names the account of user.

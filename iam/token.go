@@ -99,18 +99,35 @@ var errInvalidToken = lacre.Errorf(lacre.CodeTokenInvalid, "the token is not val
 // session is a token that was checked, with the records it speaks of. The records are
 // shared with other requests: read only.
 type session struct {
-	token   token
-	user    *lacre.User
-	project *lacre.Project // nil unless the token is scoped to a project
+	token token // zero when an access key was used
+	sighting
 }
 
-// sighting is what the store said about a token at some time. Records that are not
+// identity is what there is to know something about: a user in a project, or in none,
+// by a token, or by an access key when its id is empty.
+type identity struct{ tokenID, userID, projectID string }
+
+func (t *token) identity() identity { return identity{t.ID, t.UserID, t.ProjectID} }
+
+// sighting is what the store said about an identity at some time. Records that are not
 // there are nil.
 type sighting struct {
 	at      time.Time
 	user    *lacre.User
 	project *lacre.Project
+	group   *lacre.PermissionGroup // the user's role in the project, unless it is a built-in one
 	revoked bool
+}
+
+// role returns the user's role in the project, empty when the user has no part in it.
+func (s *sighting) role() lacre.Role {
+	if s.project == nil {
+		return ""
+	}
+	if role := s.user.Roles[s.project.ID]; role.Known() || s.group != nil {
+		return role
+	}
+	return ""
 }
 
 // session checks a compact token in full: signature, expiry, revocation, and the user
@@ -120,7 +137,7 @@ func (a *IAM) session(ctx context.Context, text string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.sight(ctx, t)
+	s, err := a.sight(ctx, t.identity())
 	if err != nil {
 		return nil, err
 	}
@@ -129,31 +146,50 @@ func (a *IAM) session(ctx context.Context, text string) (*session, error) {
 	if !current || t.ProjectID != "" && s.project == nil {
 		return nil, errInvalidToken
 	}
-	return &session{token: t, user: s.user, project: s.project}, nil
+	return &session{token: t, sighting: s}, nil
 }
 
-// sight returns what the store says about t, at most freshFor ago. A failure is never
+// sight returns what the store says about who, at most freshFor ago. A failure is never
 // remembered and never covered by an older answer: without the store nobody is let in.
-func (a *IAM) sight(ctx context.Context, t token) (sighting, error) {
+func (a *IAM) sight(ctx context.Context, who identity) (sighting, error) {
 	now := a.now()
-	if s, ok := a.seen.Get(t.ID); ok && !now.Before(s.at) && now.Sub(s.at) < freshFor {
+	if s, ok := a.seen.Get(who); ok && !now.Before(s.at) && now.Sub(s.at) < freshFor {
 		return s, nil
 	}
 	s := sighting{at: now} // before the reads: what changes after them is news
 	var err error
-	if s.revoked, err = a.users.Revoked(ctx, t.ID); err != nil {
-		return sighting{}, storeError("looking for a revocation", err)
-	}
-	if s.user, err = orNil(a.users.User(ctx, t.UserID)); err != nil {
-		return sighting{}, storeError("reading the user of a token", err)
-	}
-	if t.ProjectID != "" {
-		if s.project, err = orNil(a.users.Project(ctx, t.ProjectID)); err != nil {
-			return sighting{}, storeError("reading the project of a token", err)
+	if who.tokenID != "" {
+		if s.revoked, err = a.users.Revoked(ctx, who.tokenID); err != nil {
+			return sighting{}, storeError("looking for a revocation", err)
 		}
 	}
-	a.seen.Add(t.ID, s)
+	if s.user, err = orNil(a.users.User(ctx, who.userID)); err != nil {
+		return sighting{}, storeError("reading a user", err)
+	}
+	if who.projectID != "" && s.user != nil {
+		if s.project, s.group, err = a.part(ctx, s.user, who.projectID); err != nil {
+			return sighting{}, err
+		}
+	}
+	a.seen.Add(who, s)
 	return s, nil
+}
+
+// part returns a project and, if it is no built-in one, the user's role in it. What is
+// not there is nil.
+func (a *IAM) part(ctx context.Context, user *lacre.User, projectID string) (*lacre.Project, *lacre.PermissionGroup, error) {
+	project, err := orNil(a.users.Project(ctx, projectID))
+	if err != nil {
+		return nil, nil, storeError("reading a project", err)
+	}
+	if role := user.Roles[projectID]; project != nil && role != "" && !role.Known() {
+		group, err := orNil(a.users.PermissionGroup(ctx, project.AccountName, role))
+		if err != nil {
+			return nil, nil, storeError("reading a role", err)
+		}
+		return project, group, nil
+	}
+	return project, nil, nil
 }
 
 // orNil turns "not stored" into nil without an error.

@@ -36,7 +36,7 @@ type tokenAnswer struct {
 // createToken answers POST /v3/auth/tokens. An exchanged token ends when the given one
 // would have: nobody stays signed in by exchanging.
 func (a *IAM) createToken(w http.ResponseWriter, r *http.Request) error {
-	q, err := readTokenRequest(w, r)
+	q, err := readTokenRequest(r)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (a *IAM) createToken(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	t.UserID, t.Epoch = user.ID, user.Epoch // the epoch as of the check of the password
-	project, err := a.scoped(r.Context(), &t, user, q.Auth.Scope)
+	seen, err := a.scoped(r.Context(), &t, user, q.Auth.Scope)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (a *IAM) createToken(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("X-Subject-Token", text)
-	writeToken(w, http.StatusCreated, &session{token: t, user: user, project: project})
+	writeToken(w, http.StatusCreated, &session{token: t, sighting: seen})
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (a *IAM) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	if err := a.users.Revoke(r.Context(), t.ID, time.Unix(t.Expires, 0)); err != nil {
 		return storeError("revoking a token", err)
 	}
-	a.seen.Remove(t.ID)
+	a.seen.Remove(t.identity())
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -96,7 +96,7 @@ func (a *IAM) revokeToken(w http.ResponseWriter, r *http.Request) error {
 // subject returns the session of X-Subject-Token, which its own user only may look
 // into and revoke.
 func (a *IAM) subject(r *http.Request) (*session, error) {
-	caller, err := a.session(r.Context(), r.Header.Get("X-Auth-Token"))
+	caller, err := a.sender(r, "")
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func writeToken(w http.ResponseWriter, status int, s *session) {
 	}
 	if p := s.project; p != nil {
 		answer.Project = &namedInAccount{named{p.ID, p.Name}, named{p.AccountID, p.AccountName}}
-		if role := s.user.Roles[p.ID]; role.Known() {
+		if role := s.role(); role != "" {
 			answer.Roles = []named{{string(role), string(role)}}
 		}
 	}

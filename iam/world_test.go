@@ -5,12 +5,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"lacre"
 	"lacre/iam"
+	"lacre/keyring"
 	"lacre/store"
 )
 
@@ -32,6 +34,7 @@ type world struct {
 	clock    *clock
 	log      *safeBuffer
 	key      []byte // of the tokens
+	ring     *keyring.Keyring
 	one, two *lacre.Project
 	alice    *lacre.User
 	bob      *lacre.User
@@ -48,6 +51,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		store: s, users: &faulty{backing: s}, key: key, log: &safeBuffer{}, clock: c,
 	}
+	w.ring = newRing(t, s)
 	w.IAM = w.node(t)
 	w.one, w.two = w.project(t, "acct", "cn-north-4"), w.project(t, "other", "cn-north-4")
 	w.alice = w.stored(t, w.one, "alice", aliceHash, lacre.RoleOperator)
@@ -69,11 +73,20 @@ func newStore(t *testing.T, c *clock) *store.Store {
 	return s
 }
 
+func newRing(t *testing.T, s *store.Store) *keyring.Keyring {
+	t.Helper()
+	ring, err := keyring.Unlock(t.Context(), "file:"+filepath.Join(t.TempDir(), "master.key"), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
 // node returns another process over the same store.
 func (w *world) node(t *testing.T) *iam.IAM {
 	t.Helper()
 	a, err := iam.New(iam.Config{
-		Users: w.users, TokenKey: w.key, Now: w.clock.Now, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
+		Users: w.users, Sealer: w.ring, TokenKey: w.key, Now: w.clock.Now, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

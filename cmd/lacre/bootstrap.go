@@ -24,7 +24,7 @@ func (n *node) makeIAM(ctx context.Context, ring *keyring.Keyring) error {
 		return fmt.Errorf("reading the token key: %w", err)
 	}
 	defer clear(key)
-	if n.iam, err = iam.New(iam.Config{Users: n.store, TokenKey: key, Now: n.now, Log: n.log}); err != nil {
+	if n.iam, err = iam.New(iam.Config{Users: n.store, Sealer: ring, TokenKey: key, Now: n.now, Log: n.log}); err != nil {
 		return err
 	}
 	if !n.cfg.has("api") {
@@ -42,6 +42,7 @@ func (n *node) bootstrap(ctx context.Context) error {
 		saved = true
 		return n.saveCredentials(Credentials{
 			ProjectID: c.ProjectID, DomainName: c.AccountName, UserName: c.UserName, Password: string(c.Password),
+			AccessKey: c.AccessKey, SecretKey: string(c.SecretKey),
 		})
 	})
 	if err != nil {
