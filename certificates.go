@@ -3,6 +3,7 @@ package lacre
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,35 @@ func (s *Service) CreateCertificate(ctx context.Context, by Caller, projectID st
 	if err := s.allow(ctx, by, projectID, CanCreateCertificate); err != nil {
 		return nil, err
 	}
+	n, err := s.newcomer(ctx, projectID, in)
+	if err != nil {
+		return nil, err
+	}
+	if opt.DryRun {
+		return &Written{n.Certificate, n.warnings}, s.nameFree(ctx, n.nameClaim())
+	}
+	if err := s.seal(ctx, n.version, n.key); err != nil {
+		return nil, err
+	}
+	n.Revision, err = s.settle(ctx, n.ID, func() (int64, error) {
+		return s.commitNew(ctx, by, CanCreateCertificate, n, Tx{Put: []Record{n.Certificate}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Written{n.Certificate, n.warnings}, nil
+}
+
+// newcomer is a certificate about to be stored, with its first version.
+type newcomer struct {
+	*Certificate
+	version  *Version
+	key      crypto.Signer // to be sealed into version
+	warnings []string
+}
+
+// newcomer checks all of an input that needs no transaction.
+func (s *Service) newcomer(ctx context.Context, projectID string, in CertificateInput) (*newcomer, error) {
 	cert, err := s.newCertificate(projectID, in)
 	if err != nil {
 		return nil, err
@@ -27,28 +57,20 @@ func (s *Service) CreateCertificate(ctx context.Context, by Caller, projectID st
 	}
 	version := s.version(up, projectID, cert.ID, 1)
 	cert.hold(version)
-	if opt.DryRun {
-		return &Written{cert, up.warnings}, s.nameFree(ctx, cert.nameClaim())
-	}
-	if err := s.seal(ctx, version, up.pair.Key); err != nil {
-		return nil, err
-	}
-	cert.Revision, err = s.settle(ctx, cert.ID, func() (int64, error) { return s.commitNew(ctx, by, cert, version) })
-	if err != nil {
-		return nil, err
-	}
-	return &Written{cert, up.warnings}, nil
+	return &newcomer{cert, version, up.pair.Key, up.warnings}, nil
 }
 
-func (s *Service) commitNew(ctx context.Context, by Caller, cert *Certificate, version *Version) (int64, error) {
-	home, err := s.home(ctx, cert)
+// commitNew commits tx, which stores n's certificate, together with its version and name.
+func (s *Service) commitNew(ctx context.Context, by Caller, p Permission, n *newcomer, tx Tx) (int64, error) {
+	home, err := s.home(ctx, n.Certificate)
 	if err != nil {
 		return 0, err
 	}
-	tx := Tx{Put: []Record{cert, version, cert.nameClaim()}, Check: home}
-	revision, err := s.commit(ctx, by, cert.ProjectID, CanCreateCertificate, "certificate/"+cert.ID, cert.detail(), tx)
+	tx.Put = append(tx.Put, n.version, n.nameClaim())
+	tx.Check = append(tx.Check, home...)
+	revision, err := s.commit(ctx, by, n.ProjectID, p, "certificate/"+n.ID, n.detail(), tx)
 	if conflictOn[*CertificateName](err) {
-		return 0, nameTaken(cert.Name)
+		return 0, nameTaken(n.Name)
 	}
 	return revision, err
 }

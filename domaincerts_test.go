@@ -1,7 +1,6 @@
 package lacre_test
 
 import (
-	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,12 +44,10 @@ func TestCreateDomainCertificate(t *testing.T) {
 			w := newWorld(t)
 			d := w.home("www.a.test")
 			w.attach(w.create(w.upload("old_cert", "www.a.test")), d, nil)
-			before := w.tap.stored(t)
-			_, _, err := w.tryDomainCertificate(d, w.upload("web_cert", test.host))
-			wantCode(t, err, test.code)
-			if diff := cmp.Diff(before, w.tap.stored(t)); diff != "" {
-				t.Errorf("the records changed (-before +after):\n%s", diff)
-			}
+			w.wantUnchanged(func() {
+				_, _, err := w.tryDomainCertificate(d, w.upload("web_cert", test.host))
+				wantCode(t, err, test.code)
+			})
 		})
 	}
 	t.Run("ErrDomainNotFound before anything is created", func(t *testing.T) {
@@ -62,21 +59,25 @@ func TestCreateDomainCertificate(t *testing.T) {
 			wantCode(t, err, lacre.CodeDomainNotFound)
 		})
 	})
-	t.Run("a caller who hangs up leaves nothing behind either", func(t *testing.T) {
+	t.Run("one change, one audit row", func(t *testing.T) {
 		w := newWorld(t)
 		d := w.home("www.a.test")
-		hungUp, hangUp := context.WithCancel(t.Context())
-		w.tap.onRead(func(r lacre.Record) error {
-			if _, ok := r.(*lacre.Certificate); ok { // the first look at the new certificate, to bind it
-				hangUp()
-			}
-			return nil
-		})
-		_, _, err := w.CreateDomainCertificate(hungUp, w.admin, w.project, d.InstanceID, d.GroupID, d.ID, w.upload("web_cert", "www.a.test"))
-		wantCode(t, err, lacre.CodeUnavailable)
-		if got := w.list(lacre.CertificateFilter{}); len(got) != 0 {
-			t.Errorf("got %q left, want none", names(got))
+		before := len(w.audits())
+		_, _, err := w.tryDomainCertificate(d, w.upload("web_cert", "www.a.test"))
+		w.ok(err)
+		if rows := w.audits(); len(rows) != before+1 || rows[0].Action != lacre.CanBindDomain {
+			t.Errorf("got %d new rows, the last of action %s, want 1 of %s", len(rows)-before, rows[0].Action, lacre.CanBindDomain)
 		}
+		w.wantConsistent()
+	})
+	t.Run("ErrNameTaken", func(t *testing.T) {
+		w := newWorld(t)
+		d := w.home("www.a.test")
+		w.create(w.upload("web_cert", "www.a.test"))
+		w.wantUnchanged(func() {
+			_, _, err := w.tryDomainCertificate(d, w.upload("web_cert", "www.a.test"))
+			wantField(t, err, lacre.CodeCertificateNameTaken, "name")
+		})
 	})
 }
 
