@@ -45,8 +45,12 @@ func TestStoredFormat(t *testing.T) {
 	if diff := cmp.Diff(string(pinned), now.String()); diff != "" {
 		t.Errorf("the stored format has changed: it needs a new format byte (-pinned +now):\n%s", diff)
 	}
-	for i, line := range strings.Split(strings.TrimSpace(string(pinned)), "\n") {
-		checkPinned(t, line, atRevision(everyRecord("p1")[i], 1))
+	lines, all := strings.Split(strings.TrimSpace(string(pinned)), "\n"), everyRecord("p1")
+	if len(lines) != len(all) {
+		t.Fatalf("%d records are pinned, there are %d kinds", len(lines), len(all))
+	}
+	for i, line := range lines {
+		checkPinned(t, line, atRevision(all[i], 1))
 	}
 }
 
