@@ -37,8 +37,8 @@ type lacreNode struct {
 	client *http.Client
 }
 
-// perGroup is how many domains the bench puts into one API group.
-const perGroup = 50
+// perGroup is how many domains an API group takes by default.
+const perGroup = 5
 
 // seeders is how many groups are filled at once.
 const seeders = 32
@@ -55,7 +55,7 @@ func (n *lacreNode) start() (err error) {
 		return err
 	}
 	n.process, err = start(n.dir, "lacre", n.core, n.binary, "serve", "--data-dir", data, "--api", "127.0.0.1:0",
-		"--edge", "127.0.0.1:0", "--edge-http", "127.0.0.1:0", "--drain-time", "1s", "--domains-per-group", fmt.Sprint(perGroup))
+		"--edge", "127.0.0.1:0", "--edge-http", "127.0.0.1:0", "--drain-time", "1s")
 	if err != nil {
 		return err
 	}
@@ -192,8 +192,8 @@ func (n *lacreNode) modification(i int, p pair) ([]byte, error) {
 	return append([]byte(head), text...), nil
 }
 
-// put modifies the certificate of host i, and takes anything but success for an error.
-func (n *lacreNode) put(i int, p pair) error {
+// modify gives the certificate of host i the pair p.
+func (n *lacreNode) modify(i int, p pair) error {
 	_, err := n.do(http.MethodPut, n.root()+"/certificates/"+n.ids[i], n.form(i, p), nil)
 	return err
 }

@@ -73,7 +73,6 @@ type bench struct {
 
 	// What the rounds of the modifications have collected.
 	rates, together64, alone1, putCPU, visible []float64
-	shown                                      int
 }
 
 func (b *bench) options(args []string) error {

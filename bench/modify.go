@@ -14,7 +14,7 @@ import (
 // The load of the modifications.
 const (
 	writers        = 64
-	modified       = 256 // certificates, each bound to its domain
+	modified       = 256 // certificates, each bound to its domain; a multiple of writers
 	modifySeconds  = 4   // of a round with all writers
 	oneSeconds     = 2   // of a round with one writer
 	handshakesOnce = 100 // PUTs followed by a handshake, in a round
@@ -22,13 +22,15 @@ const (
 
 const partPut = "Modifications (PUT of an ECC pair with its intermediate, bound to a domain)"
 
-// putting is a running lacre with two prepared PUTs for each certificate. They are sent
-// in turn, so that each is a real change: a new version, sealed and on disk.
+// putting is a running lacre with two prepared PUTs for each certificate. The one sent is
+// always the one that is not current, so that each is a real change: a new version, sealed
+// and on disk.
 type putting struct {
 	*lacreNode
 	ca       *authority
 	pairs    [2][]pair
 	requests [2][][]byte
+	current  [modified]int // which pair a certificate has; each has one writer at a time
 }
 
 // modifications measures the control plane: how many modifications are made durable in a
@@ -85,7 +87,7 @@ func (b *bench) newPutting() (*putting, error) {
 }
 
 func (p *putting) prepare() error {
-	if err := p.seed(p.pairs[1], ""); err != nil {
+	if err := p.seed(p.pairs[0], ""); err != nil {
 		return err
 	}
 	for turn, pairs := range p.pairs {
@@ -100,7 +102,8 @@ func (p *putting) prepare() error {
 	return nil
 }
 
-// writer sends PUTs for every step-th certificate on one connection until ctx ends.
+// writer sends PUTs for every step-th certificate on one connection until ctx ends, so
+// that two writers never meet.
 func (p *putting) writer(ctx context.Context, first, step int, t *tally) error {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.at.API, "http://"))
 	if err != nil {
@@ -108,15 +111,24 @@ func (p *putting) writer(ctx context.Context, first, step int, t *tally) error {
 	}
 	defer conn.Close()
 	k := newKeepAlive(conn)
-	for n := 0; ctx.Err() == nil; n++ {
-		i := first + n*step
+	for i := first; ctx.Err() == nil; i = (i + step) % modified {
 		begin := time.Now()
-		status, body, err := k.do(p.requests[i/modified%2][i%modified])
-		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("HTTP %d: %s", status, body)
-		}
-		t.did(begin, err)
+		t.did(begin, p.put(k, i))
 	}
+	return nil
+}
+
+// put gives certificate i its other pair.
+func (p *putting) put(k *keepAlive, i int) error {
+	other := 1 - p.current[i]
+	status, body, err := k.do(p.requests[other][i])
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return fmt.Errorf("PUT: HTTP %d: %s", status, body)
+	}
+	p.current[i] = other
 	return nil
 }
 
@@ -166,7 +178,7 @@ func (b *bench) alone(ctx context.Context, p *putting) error {
 	return ctx.Err()
 }
 
-// untilServed modifies one certificate after the other and makes a handshake as soon as
+// untilServed modifies certificates one after the other and makes a handshake as soon as
 // the answer is there. The handshake is verified and must show the new certificate: the
 // answer promises that.
 func (b *bench) untilServed(p *putting) error {
@@ -176,17 +188,15 @@ func (b *bench) untilServed(p *putting) error {
 	}
 	defer conn.Close()
 	k := newKeepAlive(conn)
-	for n := range handshakesOnce {
-		i, turn := n%modified, (b.shown/handshakesOnce)%2
+	for i := range handshakesOnce {
 		begin := time.Now()
-		if status, body, err := k.do(p.requests[turn][i]); err != nil || status != http.StatusOK {
-			return fmt.Errorf("a PUT before a handshake: HTTP %d: %s: %w", status, body, err)
+		if err := p.put(k, i); err != nil {
+			return err
 		}
-		if err := served(p.at.Edge, p.ca, i, p.pairs[turn][i]); err != nil {
+		if err := served(p.at.Edge, p.ca, i, p.pairs[p.current[i]][i]); err != nil {
 			return fmt.Errorf("the handshake after a PUT: %w", err)
 		}
 		b.visible = append(b.visible, millis(time.Since(begin)))
-		b.shown++
 	}
 	return nil
 }

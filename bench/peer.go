@@ -98,7 +98,7 @@ func (e *lacreEdge) address() string { return e.at.Edge }
 func (e *lacreEdge) proc() *process  { return e.process }
 
 // rotate is the PUT of the API page.
-func (e *lacreEdge) rotate(i int, p pair) error { return e.put(i, p) }
+func (e *lacreEdge) rotate(i int, p pair) error { return e.modify(i, p) }
 
 // firstServed is how long it takes from the start of a stopped edge to the first
 // handshake for host, in milliseconds. The edge is left running.
