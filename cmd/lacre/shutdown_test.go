@@ -1,0 +1,125 @@
+package main
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestShutdownLetsRequestsFinish sends SIGTERM while an upstream takes its time: that
+// request is answered, new connections are refused, and the exit code is 0.
+func TestShutdownLetsRequestsFinish(t *testing.T) {
+	arrived, finish := make(chan struct{}), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-finish
+		io.WriteString(rw, "at last")
+	}))
+	defer upstream.Close()
+	dir := t.TempDir()
+	p := start(t, dir)
+	w := visitLacre(t, dir)
+	const host = "slow.shutdown.test"
+	w.publish(host, upstream.URL, w.leaf(host, 1))
+	idle, err := tls.Dial("tcp", w.at.EdgeAddr, &tls.Config{ServerName: host, RootCAs: w.ca.Pool()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close() // open and unused, which must not hold the shutdown up
+
+	answered := make(chan string, 1)
+	go func() { answered <- getSlow(w, host) }()
+	<-arrived
+	p.signal(syscall.SIGTERM)
+	api, err := url.Parse(w.at.APIURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{w.at.EdgeAddr, w.at.EdgeHTTPAddr, api.Host} {
+		eventually(t, "refusing at "+address, func() bool { return refuses(address) })
+	}
+	select {
+	case <-p.done:
+		t.Fatal("the process ended before the request in flight")
+	case got := <-answered:
+		t.Fatalf("got %q before the upstream has answered", got)
+	default:
+	}
+	close(finish)
+	if got := <-answered; got != "at last" {
+		t.Errorf("request in flight at SIGTERM: got %q, want %q", got, "at last")
+	}
+	if code := p.exit(); code != exitDone {
+		t.Errorf("got exit code %d, want 0\n%s", code, &p.talk)
+	}
+}
+
+// getSlow returns the answer's body, or what went wrong.
+func getSlow(w *world, host string) string {
+	tr := &http.Transport{
+		TLSClientConfig: &tls.Config{ServerName: host, RootCAs: w.ca.Pool()},
+		Dial:            func(network, _ string) (net.Conn, error) { return net.Dial(network, w.at.EdgeAddr) },
+	}
+	defer tr.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: tr}).Get("https://" + host + "/")
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(body)
+}
+
+func refuses(address string) bool {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return true
+	}
+	c.Close()
+	return false
+}
+
+// TestShutdownCutsAtDrainTime gives a request that never ends the drain time and no more.
+func TestShutdownCutsAtDrainTime(t *testing.T) {
+	arrived := make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	}))
+	defer upstream.Close()
+	dir := t.TempDir()
+	p := start(t, dir, "--drain-time", "200ms")
+	w := visitLacre(t, dir)
+	const host = "endless.shutdown.test"
+	w.publish(host, upstream.URL, w.leaf(host, 1))
+	answered := make(chan string, 1)
+	go func() { answered <- getSlow(w, host) }()
+	<-arrived
+	began := time.Now()
+	p.stop()
+	p.says("some connections were cut at the end of the drain time")
+	if took := time.Since(began); took < 200*time.Millisecond {
+		t.Errorf("the process ended after %v, want the drain time at least", took)
+	}
+	<-answered
+}
+
+// TestStopWhileStarting stops a start early: that is no failure either.
+func TestStopWhileStarting(t *testing.T) {
+	dir := t.TempDir()
+	for _, wait := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond} {
+		p := launch(t, dir)
+		eventually(t, "the lock", func() bool { return fileExists(dir + "/lock") }) // main has its signals by then
+		time.Sleep(wait)
+		p.stop()
+	}
+}
