@@ -88,6 +88,9 @@ func (s *Service) ListGroups(ctx context.Context, by Caller, projectID string, f
 		return nil, 0, storeError(err)
 	}
 	hits := slices.DeleteFunc(all, func(g *Group) bool { return !f.matches(g) })
+	if hits, err = s.withDomainNamed(ctx, hits, f); err != nil {
+		return nil, 0, err
+	}
 	slices.SortFunc(hits, func(a, b *Group) int {
 		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID))
 	})
@@ -110,6 +113,28 @@ func (f *GroupFilter) matches(g *Group) bool {
 		return f.Name == "" || f.Name == g.Name
 	}
 	return strings.Contains(g.Name, f.Name)
+}
+
+// withDomainNamed leaves the groups that have a domain of the name asked for.
+func (s *Service) withDomainNamed(ctx context.Context, groups []*Group, f GroupFilter) ([]*Group, error) {
+	if f.Domain == "" || len(groups) == 0 {
+		return groups, nil
+	}
+	var ids []string
+	for _, g := range groups {
+		ids = append(ids, g.DomainIDs...)
+	}
+	domains, err := s.Store.Domains(ctx, groups[0].ProjectID, ids)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	has := map[string]bool{}
+	for _, d := range domains {
+		if d.Name == f.Domain || !f.PreciseDomain && strings.Contains(d.Name, f.Domain) {
+			has[d.GroupID] = true
+		}
+	}
+	return slices.DeleteFunc(groups, func(g *Group) bool { return !has[g.ID] }), nil
 }
 
 // ModifyGroup renames a group or changes its remark (API: PUT …/api-groups/{group_id}).

@@ -75,13 +75,15 @@ type GroupInput struct {
 	Remark *string
 }
 
-// GroupFilter selects groups; Name matches as a part unless Precise.
+// GroupFilter selects groups; Name and Domain match as a part unless they are precise.
 type GroupFilter struct {
-	InstanceID string
-	ID         string
-	Name       string
-	Precise    bool
-	Page       Page
+	InstanceID    string
+	ID            string
+	Name          string
+	Precise       bool
+	Domain        string // name of one of the group's domains, as it was sent
+	PreciseDomain bool
+	Page          Page
 }
 
 // DomainInput is the body of create domain (API: AssociateDomainV2).

@@ -35,13 +35,15 @@ func (x *exchange) ports(f *form) (http, https *int) {
 	return f.optionalInt("ingress_http_port"), f.optionalInt("ingress_https_port")
 }
 
-// modifyDomain answers PUT …/domains/{domain_id}, with 201 as the API does. Terraform
-// leaves min_ssl_version out when it is empty, so that counts as unchanged on both
-// products, although apigw calls it mandatory.
+// modifyDomain answers PUT …/domains/{domain_id}, with 201 as the API does. On apigw
+// min_ssl_version is mandatory; on both products an empty one counts as unchanged.
 func (x *exchange) modifyDomain() (*reply, error) {
 	f, err := readForm(x.body)
 	if err != nil {
 		return nil, err
+	}
+	if x.product == apigw {
+		f.mandatory("min_ssl_version")
 	}
 	change := lacre.DomainChange{
 		MinTLS:        f.optionalText("min_ssl_version"),

@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"lacre"
 )
@@ -34,19 +36,26 @@ func (x *exchange) showGroup() (*reply, error) {
 	return showing(http.StatusOK, x.groupOf, view, err)
 }
 
-// listGroups answers GET …/api-groups. precise_search=name makes the name match whole.
+// listGroups answers GET …/api-groups. precise_search names the filters that match whole.
+// That by domain_name is ROMA's: on apigw it is ignored like any other unknown parameter.
 func (x *exchange) listGroups() (*reply, error) {
 	page, err := x.page()
 	if err != nil {
 		return nil, err
 	}
-	views, total, err := x.Service.ListGroups(x.Context(), x.caller, x.project, lacre.GroupFilter{
-		InstanceID: x.instance,
-		ID:         x.query.Get("id"),
-		Name:       x.query.Get("name"),
-		Precise:    x.query.Get("precise_search") == "name",
-		Page:       page,
-	})
+	precise := strings.Split(x.query.Get("precise_search"), ",")
+	filter := lacre.GroupFilter{
+		InstanceID:    x.instance,
+		ID:            x.query.Get("id"),
+		Name:          x.query.Get("name"),
+		Precise:       slices.Contains(precise, "name"),
+		PreciseDomain: slices.Contains(precise, "domain_name"),
+		Page:          page,
+	}
+	if x.product == apic {
+		filter.Domain = x.query.Get("domain_name")
+	}
+	views, total, err := x.Service.ListGroups(x.Context(), x.caller, x.project, filter)
 	if err != nil {
 		return nil, err
 	}

@@ -55,6 +55,19 @@ func TestAnswersThatTerraformNeedsToReadAGroup(t *testing.T) {
 	w.as("admin."+lacre.NewID()).get(path+"/env-variables").refused(403, "APIG.1005")
 }
 
+func TestVariablesAndAPIsCannotBeMade(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []*client{w.on("apic"), w.client} {
+		in := "/instances/" + w.instance
+		c.post(in+"/env-variables", obj{"variable_name": "a"}).refused(412, "APIG.3458", "environment variables")
+		c.delete(in+"/env-variables/abc").refused(412, "APIG.3458", "environment variables")
+		c.post(in+"/apis/publish?action=offline", obj{"apis": []string{"abc"}}).refused(412, "APIG.3458", "APIs")
+		c.delete(in+"/apis/abc").refused(412, "APIG.3458", "APIs")
+		c.post("/instances/nowhere/apis/publish", obj{}).refused(404, "APIG.3030")
+	}
+	w.as("admin."+lacre.NewID()).delete("/instances/"+w.instance+"/apis/abc").refused(403, "APIG.1005")
+}
+
 func TestGroups(t *testing.T) {
 	w := newWorld(t)
 	groups := "/instances/" + w.instance + "/api-groups"
@@ -95,6 +108,17 @@ func TestGroups(t *testing.T) {
 	w.get(groups+"/"+lacre.NewID()).refused(404, "APIG.3001")
 	w.put(groups+"/"+lacre.NewID(), obj{"name": "shop"}).refused(404, "APIG.3001")
 	w.domain(path, "www.a.test")
+	for query, want := range map[string]float64{
+		"domain_name=a.test": 1, "domain_name=b.test": 0, "domain_name=a.test&precise_search=domain_name": 0,
+		"domain_name=www.a.test&precise_search=name,domain_name": 1, "domain_name=": 2,
+	} {
+		if got := w.on("apic").get(groups + "?" + query).ok(200).object()["total"]; got != want {
+			t.Errorf("%s: got %v groups on apic, want %v", query, got, want)
+		}
+	}
+	if got := w.get(groups + "?domain_name=b.test").ok(200).object()["total"]; got != 2.0 {
+		t.Errorf("got %v groups on apigw, want its unknown filter ignored", got)
+	}
 	w.delete(path).ok(204)
 	w.delete(path).refused(404, "APIG.3001")
 }
@@ -146,16 +170,21 @@ func TestDomains(t *testing.T) {
 	}
 	w.put(path, obj{"min_ssl_version": "SSLv3"}).refused(400, "APIG.2011", "parameterName:min_ssl_version")
 	w.put(path, obj{"min_ssl_version": 1.2}).refused(400, "APIG.2000", "parameterName:min_ssl_version")
-	w.put(path, obj{"ingress_http_port": "80"}).refused(400, "APIG.2000", "parameterName:ingress_http_port")
-	w.put(path, obj{"ingress_http_port": 22}).refused(400, "APIG.2011", "parameterName:ingress_http_port")
-	w.put(path, obj{"verified_client_certificate_enabled": true}).refused(400, "APIG.2011", "parameterName:verified_client_certificate_enabled")
+	same := obj{"min_ssl_version": "TLSv1.3"}
+	w.put(path, with(same, "ingress_http_port", "80")).refused(400, "APIG.2000", "parameterName:ingress_http_port")
+	w.put(path, with(same, "ingress_http_port", 22)).refused(400, "APIG.2011", "parameterName:ingress_http_port")
+	w.put(path, with(same, "verified_client_certificate_enabled", true)).refused(400, "APIG.2011", "parameterName:verified_client_certificate_enabled")
+	w.put(path, obj{"is_http_redirect_to_https": true}).refused(400, "APIG.2001", "parameterName:min_ssl_version")
+	if got := w.on("apic").put(path, obj{"is_http_redirect_to_https": true}).ok(201).text("min_ssl_version"); got != "TLSv1.3" {
+		t.Errorf("got min_ssl_version %s on apic without it, want it kept", got)
+	}
 	w.put(path, "").refused(400, "APIG.2000")
 	other := w.group("other")
-	w.put(strings.Replace(path, group, other, 1), obj{}).refused(400, "APIG.3474")
+	w.put(strings.Replace(path, group, other, 1), same).refused(400, "APIG.3474")
 	w.post(other+"/domains", obj{"url_domain": "WWW.A.test"}).refused(400, "APIG.3305", "WWW.A.test")
 	w.delete(path).ok(204)
 	w.delete(path).refused(404, "APIG.3020")
-	w.put(path, obj{}).refused(404, "APIG.3020")
+	w.put(path, same).refused(404, "APIG.3020")
 }
 
 func TestRefusedDomains(t *testing.T) {

@@ -77,3 +77,17 @@ func (x *exchange) listAPIs() (*reply, error) {
 	none := func(*lacre.Instance) apiList { return apiList{APIs: []struct{}{}} }
 	return showing(http.StatusOK, none, in, err)
 }
+
+// noVariables answers what would create or delete an environment variable. It is no 404:
+// Terraform takes that for a group that is gone.
+func (x *exchange) noVariables() (*reply, error) { return x.lacks("environment variables") }
+
+// noAPIs answers what would publish or delete an API.
+func (x *exchange) noAPIs() (*reply, error) { return x.lacks("APIs") }
+
+func (x *exchange) lacks(what string) (*reply, error) {
+	if _, err := x.Service.ShowInstance(x.Context(), x.caller, x.project, x.instance); err != nil {
+		return nil, err
+	}
+	return nil, lacre.Errorf(lacre.CodeUnsupportedKind, "There are no %s here: Lacre serves certificates and domain names.", what)
+}

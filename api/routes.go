@@ -54,13 +54,17 @@ var routes = []route{
 	{method: "GET", path: domainPath + "/certificate/{certificate_id}", serve: (*exchange).showDomainCertificate},
 	{method: "DELETE", path: domainPath + "/certificate/{certificate_id}", serve: (*exchange).removeDomainCertificate},
 
-	// Gateways. The last two are there for Terraform, which asks in passing.
+	// Gateways. What is below them is there for Terraform, which asks in passing.
 	{method: "POST", path: "/instances", serve: (*exchange).createInstance},
 	{method: "GET", path: "/instances", serve: (*exchange).listInstances},
 	{method: "GET", path: "/instances/{instance_id}", serve: (*exchange).showInstance},
 	{method: "DELETE", path: "/instances/{instance_id}", serve: (*exchange).deleteInstance},
 	{method: "GET", path: "/instances/{instance_id}/env-variables", serve: (*exchange).listVariables},
+	{method: "POST", path: "/instances/{instance_id}/env-variables", serve: (*exchange).noVariables},
+	{method: "DELETE", path: "/instances/{instance_id}/env-variables/{env_variable_id}", serve: (*exchange).noVariables},
 	{method: "GET", path: "/instances/{instance_id}/apis", serve: (*exchange).listAPIs},
+	{method: "POST", path: "/instances/{instance_id}/apis/publish", serve: (*exchange).noAPIs},
+	{method: "DELETE", path: "/instances/{instance_id}/apis/{api_id}", serve: (*exchange).noAPIs},
 
 	// Groups and the domains in them.
 	{method: "POST", path: groupsPath, serve: (*exchange).createGroup},
