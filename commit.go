@@ -79,7 +79,7 @@ func conflictOn[R Record](err error) bool {
 // storeError gives store failures their code; conflicts and coded errors pass through.
 func storeError(err error) error {
 	if _, ok := errors.AsType[*UnreadableError](err); ok {
-		return &Error{Code: CodeUnreadable, Message: "The stored record is damaged", Err: err}
+		return &Error{Code: CodeUnreadable, Message: "A stored record is damaged: restore it from a backup", Err: err}
 	}
 	if errors.Is(err, ErrUnavailable) {
 		return &Error{Code: CodeUnavailable, Message: "The store did not answer", Err: err}

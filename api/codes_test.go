@@ -60,7 +60,7 @@ var wire = map[lacre.Code]struct {
 	lacre.CodeSameAlgorithm:        {400, "APIG.2051", "A domain name cannot be bound with different certificates of one algorithm type: " + explained},
 	lacre.CodePrecondition:         {412, "LACRE.0412", "The resource has changed since it was read: " + explained},
 	lacre.CodeContended:            {500, "APIG.3500", "Failed to synchronize data to etcd. Too many concurrent changes: nothing was changed, try again."},
-	lacre.CodeUnreadable:           {500, "APIG.9999", "System error: a stored record is damaged. What was being served goes on being served; replace the certificate (PUT) to repair its record, or restore a backup."},
+	lacre.CodeUnreadable:           {500, "APIG.9999", "System error. What was being served goes on being served. " + explained},
 	lacre.CodeUnavailable:          {500, "APIG.3500", "Failed to synchronize data to etcd. Nothing was changed."},
 	lacre.CodeInternal:             {500, "APIG.9999", "System error"},
 	lacre.CodeNotCovered:           {400, "APIG.2103", "The certificate domain name and the custom domain name do not match: " + explained},
@@ -217,7 +217,7 @@ func TestStoreFaults(t *testing.T) {
 			return &lacre.UnreadableError{Record: &lacre.Certificate{}, Key: "/some/key", Err: errors.New("bad magic")}
 		})
 		a := w.get("/certificates/" + id)
-		a.refused(500, "APIG.9999", "damaged", "PUT")
+		a.refused(500, "APIG.9999", "damaged", "backup")
 		if strings.Contains(string(a.raw), "/some/key") {
 			t.Errorf("got the store's key in the answer: %s", a.raw)
 		}

@@ -87,7 +87,7 @@ var meanings = map[lacre.Code]meaning{
 	lacre.CodeContended:            {500, "APIG.3500", "Failed to synchronize data to etcd. Too many concurrent changes: nothing was changed, try again.", bare},
 
 	// What is our fault; all of them are logged.
-	lacre.CodeUnreadable:  {500, "APIG.9999", "System error: a stored record is damaged. What was being served goes on being served; replace the certificate (PUT) to repair its record, or restore a backup.", bare},
+	lacre.CodeUnreadable:  {500, "APIG.9999", "System error. What was being served goes on being served.", explained},
 	lacre.CodeUnavailable: {500, "APIG.3500", "Failed to synchronize data to etcd.", explained},
 	lacre.CodeInternal:    {500, "APIG.9999", "System error", bare},
 
