@@ -17,6 +17,10 @@ func (s *Service) CreateDomainCertificate(ctx context.Context, by Caller, projec
 	if err != nil {
 		return nil, nil, err
 	}
+	// A taken name is said before what the domain has against the certificate.
+	if err := s.nameFree(ctx, n.nameClaim()); err != nil {
+		return nil, nil, err
+	}
 	if err := s.seal(ctx, n.version, n.key); err != nil {
 		return nil, nil, err
 	}

@@ -73,7 +73,7 @@ func TestCreateDomainCertificate(t *testing.T) {
 	t.Run("ErrNameTaken", func(t *testing.T) {
 		w := newWorld(t)
 		d := w.home("www.a.test")
-		w.create(w.upload("web_cert", "www.a.test"))
+		w.attach(w.create(w.upload("web_cert", "www.a.test")), d, nil)
 		w.wantUnchanged(func() {
 			_, _, err := w.tryDomainCertificate(d, w.upload("web_cert", "www.a.test"))
 			wantField(t, err, lacre.CodeCertificateNameTaken, "name")
