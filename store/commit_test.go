@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -41,7 +42,7 @@ func TestHowMuchFitsIntoOneChange(t *testing.T) {
 	for i := range 1023 { // and the audit row
 		many = append(many, domain("p1", fmt.Sprintf("%d.example", i)))
 	}
-	put(t, s, many...)
+	commit(t, s, lacre.Tx{Forget: many})
 	_, err := s.Commit(t.Context(), lacre.Tx{Audit: auditOf("p2"), Forget: append(many, domain("p1", "more.example"))})
 	if !errors.Is(err, store.ErrTooLarge) {
 		t.Errorf("1,025 operations: got %v, want ErrTooLarge", err)
@@ -52,13 +53,28 @@ func TestHowMuchFitsIntoOneChange(t *testing.T) {
 	if !errors.Is(err, store.ErrTooLarge) || errors.Is(err, lacre.ErrUnavailable) {
 		t.Errorf("4 MB in one change: got %v, want ErrTooLarge", err)
 	}
-	ids := make([]string, len(many))
-	for i, r := range many {
-		ids[i] = r.(*lacre.Domain).ID
+}
+
+// More ids than one transaction reads come back in their order all the same.
+func TestDomainsOfManyIds(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	var records []lacre.Record
+	var ids []string
+	for i := range 100 {
+		d := domain("p1", fmt.Sprintf("%d.example", i))
+		records, ids = append(records, d), append(ids, d.ID)
 	}
-	ids = append(ids, ids...)
-	if got, err := s.Domains(t.Context(), "p1", ids); err != nil || len(got) != len(ids) || got[2000].ID != ids[2000] {
-		t.Errorf("Domains of %d ids: got %d, %v", len(ids), len(got), err)
+	put(t, s, records...)
+	ids = slices.Repeat(ids, 25)
+	got, err := s.Domains(t.Context(), "p1", ids)
+	if err != nil || len(got) != len(ids) {
+		t.Fatalf("got %d domains of %d, %v", len(got), len(ids), err)
+	}
+	for i, d := range got {
+		if d.ID != ids[i] {
+			t.Fatalf("at %d: got %s, want %s", i, d.ID, ids[i])
+		}
 	}
 }
 

@@ -61,9 +61,9 @@ func TestAllDomainsPages(t *testing.T) {
 	p := &lacre.Project{ID: "p1"}
 	put(t, s, p)
 	const total = 5003
-	for from := 0; from < total; from += 1000 {
+	for from := 0; from < total; from += 250 {
 		var batch []lacre.Record
-		for i := from; i < min(from+1000, total); i++ {
+		for i := from; i < min(from+250, total); i++ {
 			batch = append(batch, domain("p1", fmt.Sprintf("%d.example", i)))
 		}
 		put(t, s, batch...)
