@@ -18,6 +18,7 @@ type faulty struct {
 	edge.Feed
 	mu      sync.Mutex
 	load    error                                    // of AllDomains
+	held    chan chan struct{}                       // gets a gate once AllDomains has read everything
 	read    map[string]error                         // of LatestVersion, by certificate
 	older   map[string]*lacre.Version                // LatestVersion falls back to it and reports damage
 	change  func(lacre.Change) (lacre.Change, error) // of Watch
@@ -35,12 +36,29 @@ func (f *faulty) set(change func()) {
 
 func (f *faulty) AllDomains(ctx context.Context, visit func(*lacre.Domain) error) (int64, []*lacre.UnreadableError, error) {
 	f.mu.Lock()
-	err := f.load
+	err, held := f.load, f.held
 	f.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, nil, err
+	case held == nil:
+		return f.Feed.AllDomains(ctx, visit)
 	}
-	return f.Feed.AllDomains(ctx, visit)
+	var read []*lacre.Domain
+	revision, bad, err := f.Feed.AllDomains(ctx, func(d *lacre.Domain) error { read = append(read, d); return nil })
+	gate := make(chan struct{})
+	select {
+	case held <- gate:
+		select {
+		case <-gate:
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
+	for _, d := range read {
+		err = errors.Join(err, visit(d))
+	}
+	return revision, bad, err
 }
 
 func (f *faulty) LatestVersion(ctx context.Context, projectID, id string) (*lacre.Version, []*lacre.UnreadableError, error) {
@@ -237,6 +255,25 @@ func TestCompareNeverRevives(t *testing.T) {
 	}
 	if s := w.edge.Status(); s.Certificates != 0 || s.Sites != 0 {
 		t.Errorf("got %d certificates and %d sites held, want none", s.Certificates, s.Sites)
+	}
+}
+
+// TestCompareReadsBeforeARemoval: what a compare read before a domain was removed does
+// not bring it back.
+func TestCompareReadsBeforeARemoval(t *testing.T) {
+	w, f := newFaultyWorld(t, func(c *edge.Config) { c.Timeouts.Compare = 10 * time.Millisecond })
+	d, _ := w.site("a.example.com")
+	held := make(chan chan struct{})
+	f.set(func() { f.held = held })
+	gate := <-held // a compare has read the domain
+	w.commit(lacre.Tx{Delete: []lacre.Record{d}})
+	close(gate)
+	<-held // the next compare, which would repair it, goes no further
+	for range 20 {
+		if _, err := w.dial("a.example.com"); !isAlert(err, 112) {
+			t.Fatalf("got %v after the removal was applied, want alert unrecognized_name", err)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

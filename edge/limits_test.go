@@ -124,6 +124,32 @@ func TestResponseNobodyTakes(t *testing.T) {
 	})
 }
 
+// TestUpgradedConnectionNobodyReads: after an upgrade the connection itself is what
+// ends a peer that takes nothing.
+func TestUpgradedConnectionNobodyReads(t *testing.T) {
+	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Stall = 300 * time.Millisecond })
+	ended := make(chan struct{})
+	b := backend(t, func(rw http.ResponseWriter, _ *http.Request) {
+		defer close(ended)
+		c, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: flood\r\n\r\n")
+		io.Copy(c, zeros(1<<40))
+	})
+	w.site("a.example.com", upstream(b.URL))
+	c := w.connect("a.example.com")
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.example.com\r\nConnection: Upgrade\r\nUpgrade: flood\r\n\r\n")
+	select {
+	case <-ended:
+	case <-time.After(15 * time.Second):
+		t.Error("the upstream still sends to a client that reads nothing")
+	}
+}
+
 // TestSilenceIsNotAStall: between two pieces of a response, and after a request, a
 // stream may be silent for longer than the stall timeout.
 func TestSilenceIsNotAStall(t *testing.T) {
