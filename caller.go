@@ -51,6 +51,15 @@ var viewing = []Permission{
 var operating = append(slices.Clone(viewing),
 	CanModifyCertificate, CanBind, CanUnbind, CanBindDomain, CanUnbindDomain, CanUpdateDomain)
 
+// Permissions returns every permission there is.
+func Permissions() []Permission {
+	return append(slices.Clone(operating), CanCreateCertificate, CanDeleteCertificate, CanCreateInstance,
+		CanDeleteInstance, CanCreateGroup, CanUpdateGroup, CanDeleteGroup, CanCreateDomain, CanDeleteDomain)
+}
+
+// Known tells whether p is one of Permissions.
+func (p Permission) Known() bool { return slices.Contains(Permissions(), p) }
+
 // Known tells whether r is one of the built-in roles.
 func (r Role) Known() bool { return r == RoleAdmin || r == RoleOperator || r == RoleViewer }
 

@@ -7,6 +7,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"log/slog"
@@ -20,9 +21,10 @@ import (
 )
 
 // Authenticator tells who sent a request. The request it is given has its whole body,
-// within the size limit, ready to be read; reading it takes nothing from the handler.
+// within the size limit, ready to be read; reading it takes nothing from the handler. Its
+// path value project_id is the project that is asked for.
 // It is safe for concurrent use. Its error is a *lacre.Error with one of the token
-// codes, or wraps lacre.ErrUnavailable when it could not find out.
+// or signature codes, or wraps lacre.ErrUnavailable when it could not find out.
 type Authenticator interface {
 	Authenticate(r *http.Request) (lacre.Caller, error)
 }
@@ -31,7 +33,7 @@ type Authenticator interface {
 type Config struct {
 	Service *lacre.Service
 	Auth    Authenticator
-	// IAM serves /v3/; nil answers 404 there.
+	// IAM serves /v3/ and /v3.0/; nil answers 404 there.
 	IAM http.Handler
 	// Ready says why this node cannot serve, for /readyz; nil means that it always can.
 	Ready func(ctx context.Context) error
@@ -47,6 +49,12 @@ type Config struct {
 	// QueueTime, default 5 s, and are then told to try again.
 	MaxConcurrent int
 	QueueTime     time.Duration
+	// RateLimit is how many requests a second one caller may send to the API, and one
+	// address to IAM; twice as many at once. Default 10,000; below 0 there is no limit.
+	RateLimit int
+	// FailureLimit is how many requests a second of one address are told that they could
+	// not be authenticated; twice as many at once. Default 50; below 0 there is no limit.
+	FailureLimit int
 }
 
 func (c *Config) setDefaults() {
@@ -71,6 +79,8 @@ func (c *Config) setDefaults() {
 	if c.QueueTime <= 0 {
 		c.QueueTime = 5 * time.Second
 	}
+	c.RateLimit = cmp.Or(c.RateLimit, 10_000)
+	c.FailureLimit = cmp.Or(c.FailureLimit, 50)
 }
 
 // OpenAPI is the description of this API, in YAML (OpenAPI 3.1), as /openapi.yaml shows it.
@@ -83,6 +93,10 @@ type server struct {
 	mux     *http.ServeMux
 	metrics *metrics
 	slots   chan struct{} // one token for each request being worked on
+
+	callers   *limiter // of requests, by who sent them
+	strangers *limiter // of failed authentications, by place
+	identify  *limiter // of requests to IAM, by place
 }
 
 // New returns the handler of everything the API listener serves. It registers its
@@ -94,6 +108,8 @@ func New(c Config) http.Handler {
 		mux:     http.NewServeMux(),
 		metrics: newMetrics(c.Metrics),
 		slots:   make(chan struct{}, c.MaxConcurrent),
+
+		callers: newLimiter(c.RateLimit), strangers: newLimiter(c.FailureLimit), identify: newLimiter(c.RateLimit),
 	}
 	for _, p := range products {
 		for _, route := range routes {
@@ -110,6 +126,7 @@ func New(c Config) http.Handler {
 	if c.IAM != nil {
 		s.mux.HandleFunc("/v3", s.identity) // without this line ServeMux would redirect
 		s.mux.HandleFunc("/v3/{path...}", s.identity)
+		s.mux.HandleFunc("/v3.0/{path...}", s.identity) // access keys, in the cloud's numbering
 	}
 	return s
 }

@@ -12,10 +12,10 @@ import (
 	"lacre"
 )
 
-// Administration. These check no permission: they are for whoever runs the process. by
-// is the person the audit row names.
+// Administration. The exported methods check no permission: they are for whoever runs the
+// process, and for the identity calls, which do. by is the person the audit row names.
 
-// ErrNameTaken means that the account has a user or project of that name.
+// ErrNameTaken means that the account has a user, project or role of that name.
 var ErrNameTaken = errors.New("the name is taken")
 
 // What the audit rows of administration say was done.
@@ -26,6 +26,11 @@ const (
 	disabledUser    lacre.Permission = "iam:users:disable"
 	enabledUser     lacre.Permission = "iam:users:enable"
 	grantedRole     lacre.Permission = "iam:permissions:grantRole"
+	withdrewRole    lacre.Permission = "iam:permissions:revokeRole"
+	changedUser     lacre.Permission = "iam:users:update"
+	deletedUser     lacre.Permission = "iam:users:delete"
+	createdRole     lacre.Permission = "iam:roles:create"
+	deletedRole     lacre.Permission = "iam:roles:delete"
 	createdKey      lacre.Permission = "iam:credentials:create"
 	changedKey      lacre.Permission = "iam:credentials:update"
 	deletedKey      lacre.Permission = "iam:credentials:delete"
@@ -45,7 +50,7 @@ func (a *IAM) CreateProject(ctx context.Context, by lacre.Caller, account, name 
 	tx := lacre.Tx{Put: []lacre.Record{p, projectName(p)}}
 	revision, err := a.commit(ctx, by, createdProject, "project/"+p.ID, tx)
 	if err != nil {
-		return nil, fmt.Errorf("creating project %q: %w", name, nameTaken(err))
+		return nil, storeError("creating a project", nameTaken(err))
 	}
 	p.Revision = revision
 	return p, nil
@@ -53,66 +58,43 @@ func (a *IAM) CreateProject(ctx context.Context, by lacre.Caller, account, name 
 
 // CreateUser makes a user without any role in an account. Passwords are 8 to 128 bytes.
 func (a *IAM) CreateUser(ctx context.Context, by lacre.Caller, account, name, password string) (*lacre.User, error) {
+	return a.createUser(ctx, by, account, name, password, false)
+}
+
+func (a *IAM) createUser(ctx context.Context, by lacre.Caller, account, name, password string, administrator bool) (*lacre.User, error) {
 	err := errors.Join(checkName("account", account), checkName("name", name), checkPassword(password))
 	if err != nil {
 		return nil, err
 	}
 	u := a.newUser(account, name, password)
+	u.Administrator = administrator
 	tx := lacre.Tx{Put: []lacre.Record{u, userName(u)}}
 	revision, err := a.commit(ctx, by, createdUser, "user/"+u.ID, tx)
 	if err != nil {
-		return nil, fmt.Errorf("creating user %q: %w", name, nameTaken(err))
+		return nil, storeError("creating a user", nameTaken(err))
 	}
 	u.Revision = revision
 	return u, nil
 }
 
-// SetPassword changes a user's password and ends all of the user's tokens.
+// SetPassword changes a user's password and ends all of the user's tokens. Access keys
+// stay good: they are not the password's.
 func (a *IAM) SetPassword(ctx context.Context, by lacre.Caller, userID, password string) error {
-	if err := checkPassword(password); err != nil {
-		return err
-	}
-	hashed := hashPassword(password)
-	return a.update(ctx, by, changedPassword, userID, func(u *lacre.User, _ *lacre.Tx) error {
-		u.PasswordHash, u.Epoch = hashed, u.Epoch+1
-		return nil
-	})
+	_, err := a.ChangeUser(ctx, by, userID, UserChange{Password: (*lacre.Secret)(&password)})
+	return err
 }
 
 // Disable keeps a user out and ends all of the user's tokens, within a second on every
-// node.
+// node. Access keys rest as long.
 func (a *IAM) Disable(ctx context.Context, by lacre.Caller, userID string) error {
-	return a.update(ctx, by, disabledUser, userID, func(u *lacre.User, _ *lacre.Tx) error {
-		u.Disabled, u.Epoch = true, u.Epoch+1
-		return nil
-	})
+	_, err := a.ChangeUser(ctx, by, userID, UserChange{Enabled: new(false)})
+	return err
 }
 
 // Enable lets a disabled user sign in again. Tokens from before stay refused.
 func (a *IAM) Enable(ctx context.Context, by lacre.Caller, userID string) error {
-	return a.update(ctx, by, enabledUser, userID, func(u *lacre.User, _ *lacre.Tx) error {
-		u.Disabled = false
-		return nil
-	})
-}
-
-// Grant gives a user a role in a project, instead of the one the user had there.
-func (a *IAM) Grant(ctx context.Context, by lacre.Caller, userID, projectID string, role lacre.Role) error {
-	if !role.Known() {
-		return lacre.FieldErrorf(lacre.CodeInvalidField, "role", "expected admin, operator or viewer")
-	}
-	project, err := a.users.Project(ctx, projectID)
-	if err != nil {
-		return fmt.Errorf("granting a role in project %s: %w", projectID, err)
-	}
-	return a.update(ctx, by, grantedRole, userID, func(u *lacre.User, tx *lacre.Tx) error {
-		if u.Roles == nil {
-			u.Roles = map[string]lacre.Role{}
-		}
-		u.Roles[projectID] = role
-		tx.Check = append(tx.Check, project)
-		return nil
-	})
+	_, err := a.ChangeUser(ctx, by, userID, UserChange{Enabled: new(true)})
+	return err
 }
 
 // update repeats one read, change and commit of a user until nobody got in between.
@@ -188,7 +170,7 @@ func accountID(name string) string {
 // nameTaken tells a claimed name from other failures.
 func nameTaken(err error) error {
 	if conflict, ok := errors.AsType[*lacre.ConflictError](err); ok {
-		return fmt.Errorf("%w: %w", ErrNameTaken, conflict)
+		return &lacre.Error{Code: codeConflict, Message: "The name is taken", Err: fmt.Errorf("%w: %w", ErrNameTaken, conflict)}
 	}
 	return err
 }

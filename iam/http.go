@@ -25,6 +25,8 @@ func (a *IAM) routes() *http.ServeMux {
 	mux.HandleFunc("GET /v3/projects", a.answering(a.listProjects))
 	mux.HandleFunc("GET /v3/auth/domains", a.answering(a.listAccounts))
 	mux.HandleFunc("GET /v3/users", a.answering(a.listUsers))
+	a.administration(mux)
+	a.credentials(mux)
 	mux.HandleFunc("/", a.answering(func(http.ResponseWriter, *http.Request) error {
 		return lacre.Errorf(lacre.CodeRouteNotFound, "There is no such call")
 	}))

@@ -2,8 +2,11 @@ package iam
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
+
+	"lacre"
 )
 
 // links is the paging of IAM's lists: always one page, with a next that is null, or
@@ -45,29 +48,60 @@ type userAnswer struct {
 	DomainID string `json:"domain_id"`
 	Enabled  bool   `json:"enabled"`
 	Links    self   `json:"links"`
+	// Administrator is ours: whether the user manages the account.
+	Administrator bool `json:"administrator,omitempty"`
 }
 
-// listProjects answers GET /v3/projects?name=: the projects the caller has a role in.
-// The SDK wants exactly one hit for a name, Terraform takes the first.
+func answerUser(u *lacre.User) userAnswer {
+	return userAnswer{ID: u.ID, Name: u.Name, DomainID: u.AccountID, Enabled: !u.Disabled, Administrator: u.Administrator}
+}
+
+func answerProject(p *lacre.Project) projectAnswer {
+	return projectAnswer{ID: p.ID, Name: p.Name, DomainID: p.AccountID, ParentID: p.AccountID, Enabled: true}
+}
+
+// listProjects answers GET /v3/projects?name=: the projects the caller has a role in, and
+// to an administrator all of the account. The SDK wants exactly one hit for a name,
+// Terraform takes the first.
 func (a *IAM) listProjects(w http.ResponseWriter, r *http.Request) error {
 	s, err := a.sender(r, "")
 	if err != nil {
 		return err
 	}
+	visible, err := a.projectsOf(r.Context(), s.user)
+	if err != nil {
+		return err
+	}
 	projects := []projectAnswer{}
-	for id := range s.user.Roles {
-		there := sighting{user: s.user}
-		if there.project, there.group, err = a.part(r.Context(), s.user, id); err != nil {
-			return err
-		}
-		if there.role() != "" && asked(r, there.project.Name) {
-			p := there.project
-			projects = append(projects, projectAnswer{ID: p.ID, Name: p.Name, DomainID: p.AccountID, ParentID: p.AccountID, Enabled: true})
+	for _, p := range visible {
+		if asked(r, p.Name) {
+			projects = append(projects, answerProject(p))
 		}
 	}
 	slices.SortFunc(projects, func(a, b projectAnswer) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	writeJSON(w, http.StatusOK, map[string]any{"projects": projects, "links": links{}})
 	return nil
+}
+
+// projectsOf returns the projects a user may see, each once.
+func (a *IAM) projectsOf(ctx context.Context, user *lacre.User) (visible []*lacre.Project, err error) {
+	if user.Administrator {
+		all, err := a.users.Projects(ctx)
+		if err != nil {
+			return nil, storeError("listing projects", err)
+		}
+		visible = slices.DeleteFunc(all, func(p *lacre.Project) bool { return p.AccountID != user.AccountID })
+	}
+	for id := range user.Roles {
+		there := sighting{user: user}
+		if there.project, there.group, err = a.part(ctx, user, id); err != nil {
+			return nil, err
+		}
+		if there.role() != "" && !slices.ContainsFunc(visible, func(p *lacre.Project) bool { return p.ID == id }) {
+			visible = append(visible, there.project)
+		}
+	}
+	return visible, nil
 }
 
 // listAccounts answers GET /v3/auth/domains: the caller's own account.
@@ -82,16 +116,25 @@ func (a *IAM) listAccounts(w http.ResponseWriter, r *http.Request) error {
 }
 
 // listUsers answers GET /v3/users?name=: the caller alone, which is whom clients look
-// for. Others are nobody's business who is not at the command line.
+// for, and to an administrator everybody of the account.
 func (a *IAM) listUsers(w http.ResponseWriter, r *http.Request) error {
 	s, err := a.sender(r, "")
 	if err != nil {
 		return err
 	}
-	users := []userAnswer{}
-	if asked(r, s.user.Name) {
-		users = append(users, userAnswer{ID: s.user.ID, Name: s.user.Name, DomainID: s.user.AccountID, Enabled: true})
+	visible := []*lacre.User{s.user}
+	if s.user.Administrator {
+		if visible, err = a.users.Users(r.Context()); err != nil {
+			return storeError("listing users", err)
+		}
 	}
+	users := []userAnswer{}
+	for _, u := range visible {
+		if u.AccountID == s.user.AccountID && asked(r, u.Name) {
+			users = append(users, answerUser(u))
+		}
+	}
+	slices.SortFunc(users, func(a, b userAnswer) int { return cmp.Compare(a.Name, b.Name) })
 	writeJSON(w, http.StatusOK, map[string]any{"users": users, "links": links{}})
 	return nil
 }
