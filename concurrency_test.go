@@ -78,7 +78,7 @@ func TestOneNodeTurnsNobodyAway(t *testing.T) {
 	in := w.upload("web_cert", "www.a.test")
 	c := w.create(in)
 	var wg sync.WaitGroup
-	for range 64 {
+	for range 32 {
 		wg.Go(func() {
 			if _, err := w.tryModify(c.ID, in); err != nil {
 				t.Errorf("got error %v, want none", err)
@@ -86,8 +86,8 @@ func TestOneNodeTurnsNobodyAway(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := w.show(c.ID).Generation; got != 65 {
-		t.Errorf("got generation %d, want 65", got)
+	if got := w.show(c.ID).Generation; got != 33 {
+		t.Errorf("got generation %d, want 33", got)
 	}
 }
 

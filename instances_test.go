@@ -82,7 +82,7 @@ func TestDeleteInstanceRacesWithCreation(t *testing.T) {
 	nodes := []*lacre.Service{w.Service, lacre.NewService(lacre.Config{Store: w.tap, Sealer: sharedSealer})}
 	in := w.upload("", "www.a.test")
 	deleted := 0
-	for n := range 80 {
+	for n := range 40 {
 		i := w.instance()
 		var groupErr, certErr, dropErr error
 		var wg sync.WaitGroup
@@ -111,7 +111,7 @@ func TestDeleteInstanceRacesWithCreation(t *testing.T) {
 			wantCode(t, dropErr, lacre.CodeInUse)
 		}
 	}
-	t.Logf("%d of 80 instances were deleted", deleted)
+	t.Logf("%d of 40 instances were deleted", deleted)
 	w.wantConsistent()
 }
 

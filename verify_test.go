@@ -165,7 +165,7 @@ func TestVerifyRacesWithRemovingTrustRoots(t *testing.T) {
 	c, d := w.create(with), w.home("www.a.test")
 	w.attach(c, d, off)
 	var verified, removed int
-	for n := range 60 {
+	for n := range 30 {
 		var wg sync.WaitGroup
 		var onErr, goErr error
 		wg.Go(func() {
