@@ -27,6 +27,9 @@ func (b *bench) describe() error {
 		fmt.Sprintf("machine: %s, %d cores, %s memory, Linux %s", cpu, runtime.NumCPU(), memory, strings.TrimSpace(string(kernel))),
 		"load average when the run began: " + strings.Join(strings.Fields(string(busy))[:3], ", ") + " (0 would be a machine of our own)",
 	}
+	if text, err := os.ReadFile("/proc/self/autogroup"); err == nil && !strings.HasSuffix(strings.TrimSpace(string(text)), "nice 0") {
+		b.report.Machine = append(b.report.Machine, "scheduling priority of the run is not the usual one: "+strings.TrimSpace(string(text)))
+	}
 	return nil
 }
 
