@@ -84,9 +84,9 @@ func (s *server) serve(rec *recorder, r *http.Request, p product, route route) (
 		return nil, err
 	}
 	defer done()
-	caller, err := s.Auth.Authenticate(r)
+	caller, err := s.authenticate(r)
 	if err != nil {
-		return nil, saying(coded(err), lacre.CodeUnavailable, "Nothing was changed.")
+		return nil, err
 	}
 	caller.RequestID, caller.Source = rec.requestID, source(r)
 	rec.caller = caller
@@ -146,7 +146,7 @@ func (s *server) slot(ctx context.Context) (done func(), err error) {
 	case s.slots <- struct{}{}:
 		return func() { <-s.slots }, nil
 	case <-wait.C:
-		return nil, lacre.Errorf(lacre.CodeThrottled, "")
+		return nil, s.throttled("places")
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -16,6 +16,7 @@ type metrics struct {
 	seconds       *prometheus.HistogramVec
 	modifications *prometheus.CounterVec
 	modifying     prometheus.Histogram
+	throttled     *prometheus.CounterVec
 }
 
 // newMetrics registers the API's metrics. Labels take their values from the code, never
@@ -37,8 +38,12 @@ func newMetrics(to prometheus.Registerer) *metrics {
 			Help:    "Time a successful modification took, until it was durable and this node's edge served it.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
+		throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lacre_api_throttled_total",
+			Help: "Requests refused for coming too fast (callers, strangers, identity) or finding no free place (places).",
+		}, []string{"limit"}),
 	}
-	to.MustRegister(m.requests, m.seconds, m.modifications, m.modifying)
+	to.MustRegister(m.requests, m.seconds, m.modifications, m.modifying, m.throttled)
 	return m
 }
 

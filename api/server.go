@@ -131,6 +131,10 @@ func source(r *http.Request) string {
 
 // identity passes a request on to IAM, which has its own request ids.
 func (s *server) identity(w http.ResponseWriter, r *http.Request) {
+	if !s.identify.take(place(r), s.Now()) {
+		s.identityThrottled(w.(*recorder))
+		return
+	}
 	s.limitBody(w.(*recorder), r)
 	s.IAM.ServeHTTP(w, r)
 }

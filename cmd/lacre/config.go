@@ -38,6 +38,7 @@ type Config struct {
 	APICert     string
 	APIKey      string
 	APIInsecure bool
+	RateLimit   int
 
 	TLSMinVersion   string
 	UpstreamCA      string
@@ -69,6 +70,7 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.APICert, "api-cert", "", "file with the API's own certificate chain; turns TLS on")
 	f.StringVar(&c.APIKey, "api-key", "", "file with the API's own private key")
 	f.BoolVar(&c.APIInsecure, "api-insecure", false, "allow the API beyond loopback without TLS")
+	f.IntVar(&c.RateLimit, "rate-limit", 10000, "requests a second that one caller may send to the API, twice as many at once; 0 for no limit")
 	f.StringVar(&c.TLSMinVersion, "tls-min-version", "1.2", "lowest TLS version of the edge, whatever a domain allows: 1.2 or 1.3")
 	f.StringVar(&c.UpstreamCA, "upstream-ca", "", "file with CA certificates to trust for https upstreams, besides the system's")
 	f.BoolVar(&c.UpstreamLocal, "upstream-loopback", true, "let domains name upstreams on this machine's loopback; switch off where tenants do not trust each other")
@@ -173,6 +175,8 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		return usagef("--tls-min-version: expected 1.2 or 1.3")
 	case c.History < 1 || c.DomainsPerGroup < 1 || c.AuditDays < 1:
 		return usagef("--history, --domains-per-group and --audit-days: expected at least 1")
+	case c.RateLimit < 0:
+		return usagef("--rate-limit: expected 0 or more")
 	case (c.APICert == "") != (c.APIKey == ""):
 		return usagef("--api-cert and --api-key go together")
 	case (c.EtcdCert == "") != (c.EtcdKey == ""):

@@ -141,7 +141,10 @@ func (n *node) upstreamRoots() (*x509.CertPool, error) {
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 func (n *node) makeAPI() {
-	cfg := api.Config{Service: n.service, Auth: n.iam, IAM: n.iam, Ready: n.ready, Metrics: n.metrics, Log: n.log}
+	cfg := api.Config{Service: n.service, Auth: n.iam, IAM: n.iam, Ready: n.ready, Metrics: n.metrics, Log: n.log, RateLimit: n.cfg.RateLimit}
+	if n.cfg.RateLimit == 0 {
+		cfg.RateLimit = -1 // where 0 is the default
+	}
 	if !n.cfg.has("api") {
 		cfg.Service, cfg.Auth, cfg.IAM = nil, nil, nil
 	}
