@@ -30,8 +30,10 @@ type exchange struct {
 
 func newExchange(w http.ResponseWriter, r *http.Request, stall time.Duration) *exchange {
 	x := &exchange{ResponseWriter: w, in: r, control: http.NewResponseController(w), stall: stall}
-	// The silence of a gRPC client between two messages is part of the protocol.
-	if r.Body != nil && r.Body != http.NoBody && !isGRPC(r) {
+	// The silence of a gRPC client between two messages is part of its protocol, which
+	// is spoken over HTTP/2 only.
+	silent := r.ProtoMajor == 2 && isGRPC(r)
+	if r.Body != nil && r.Body != http.NoBody && !silent {
 		x.body = &body{ReadCloser: r.Body, control: x.control, stall: stall}
 	}
 	return x

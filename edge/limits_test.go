@@ -58,6 +58,8 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 		{"half a header", "GET / HTTP/1.1\r\nHost: a.exam", ""},
 		{"idle after a request", "GET / HTTP/1.1\r\nHost: a.example.com\r\n\r\n", "HTTP/1.1 200"},
 		{"half a body", fmt.Sprintf(post, "a.example.com"), "HTTP/1.1 408"},
+		{"half a body of a pretended gRPC client", strings.Replace(fmt.Sprintf(post, "a.example.com"),
+			"\r\n", "\r\nContent-Type: application/grpc\r\n", 1), "HTTP/1.1 408"},
 		{"half a body that nobody reads", fmt.Sprintf(post, "page.example.com"), "HTTP/1.1 "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -71,6 +73,19 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 				t.Errorf("got %q, want %q…", got, test.want)
 			}
 		})
+	}
+}
+
+func TestSlowPlainRequestsAreCutOff(t *testing.T) {
+	w := newWorld(t, impatient)
+	for _, sent := range []string{"", "GET / HT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na"} {
+		c, err := net.Dial("tcp", w.plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, sent)
+		closesWithin(t, c)
+		c.Close()
 	}
 }
 
@@ -137,12 +152,12 @@ func TestUpgradedConnectionNobodyReads(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: flood\r\n\r\n")
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		io.Copy(c, zeros(1<<40))
 	})
 	w.site("a.example.com", upstream(b.URL))
 	c := w.connect("a.example.com")
-	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.example.com\r\nConnection: Upgrade\r\nUpgrade: flood\r\n\r\n")
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	select {
 	case <-ended:
 	case <-time.After(15 * time.Second):

@@ -3,7 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -25,7 +25,7 @@ func (e *Edge) newProxy() *httputil.ReverseProxy {
 		FlushInterval: -1, // everything is streamed
 		BufferPool:    &buffers{},
 		ErrorHandler:  e.upstreamFailed,
-		ErrorLog:      slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+		ErrorLog:      log.New(serverLog{e}, "", 0),
 	}
 }
 
@@ -37,6 +37,13 @@ func rewrite(r *httputil.ProxyRequest) {
 		r.SetURL(u.url)
 	}
 	r.Out.Host = r.In.Host
+	// Behind any other upgrade (h2c) a client would talk to the upstream past everything
+	// that is checked and set here.
+	if !strings.EqualFold(r.Out.Header.Get("Upgrade"), "websocket") {
+		for _, name := range []string{"Connection", "Upgrade", "Http2-Settings"} {
+			r.Out.Header.Del(name)
+		}
+	}
 	forward(r.Out.Header, r.In)
 }
 

@@ -267,6 +267,32 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
+// TestOnlyWebSocketUpgrades: an upstream that speaks h2c is not asked to, or clients
+// would reach it past every check.
+func TestOnlyWebSocketUpgrades(t *testing.T) {
+	w := newWorld(t)
+	b := backend(t, func(rw http.ResponseWriter, r *http.Request) {
+		for _, name := range []string{"Connection", "Upgrade", "Http2-Settings"} {
+			if got := r.Header.Get(name); got != "" {
+				t.Errorf("the upstream was sent %s: %s", name, got)
+			}
+		}
+	})
+	w.site("a.example.com", upstream(b.URL))
+	for _, upgrade := range []string{"h2c", "H2C", "h2c, websocket", "TLS/1.0"} {
+		r, _ := http.NewRequest("GET", "https://a.example.com/", nil)
+		r.Header = http.Header{"Connection": {"Upgrade, HTTP2-Settings"}, "Upgrade": {upgrade}, "Http2-Settings": {"AAMAAABk"}}
+		resp, err := w.client(false).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 200 {
+			t.Errorf("%s: got %d, want 200 without an upgrade", upgrade, resp.StatusCode)
+		}
+	}
+}
+
 func TestHTTPSUpstreamIsVerified(t *testing.T) {
 	w := newWorld(t)
 	serve := func(tlsCert tls.Certificate) string {

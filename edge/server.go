@@ -1,11 +1,12 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"html"
 	"io"
-	"log/slog"
+	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -34,13 +35,27 @@ func (e *Edge) httpServer(handler http.HandlerFunc) *http.Server {
 		ReadHeaderTimeout: e.cfg.Timeouts.Header,
 		IdleTimeout:       e.cfg.Timeouts.Idle,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(serverLog{e}, "", 0),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams,
 			SendPingTimeout:      pingAfter,
 			PingTimeout:          pingTimeout,
 		},
 	}
+}
+
+// serverLog is where net/http complains. A panic is ours to mend; the rest is caused by
+// clients and sampled.
+type serverLog struct{ edge *Edge }
+
+// Write is io.Writer's.
+func (l serverLog) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("panic")) {
+		l.edge.log.Error("a request panicked", "err", string(line))
+	} else {
+		l.edge.sampled.debug(l.edge.log, "http", "err", string(line))
+	}
+	return len(line), nil
 }
 
 // secureServer serves connections that are through their handshake.
@@ -61,7 +76,12 @@ func (e *Edge) secureServer() *http.Server {
 
 func underTLS(c net.Conn) *conn { return c.(*tls.Conn).NetConn().(*conn) }
 
-func (e *Edge) plainServer() *http.Server { return e.httpServer(e.redirect) }
+// plainServer serves redirects; a request that comes with a body is no reason to wait.
+func (e *Edge) plainServer() *http.Server {
+	s := e.httpServer(e.redirect)
+	s.ReadTimeout = e.cfg.Timeouts.Header
+	return s
+}
 
 // serve answers one request: the site as it is now decides, and it must be the site
 // that the handshake was for.
