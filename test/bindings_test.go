@@ -1,6 +1,9 @@
 package test
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // site is a domain, in a group of its own, beside a certificate that covers it.
 type site struct {
@@ -112,6 +115,19 @@ func TestDomainCertificate(t *testing.T) {
 		}
 		s.equal("ShowDetailsOfDomainNameCertificateV2", shown, detail)
 
+		// While another domain uses it, it is not deleted with this binding. Deleting that
+		// one's group unbinds it as well, and deletes no certificate.
+		another := s.createGroup("another")
+		second := s.createDomain(another, "www.b.test")
+		p = s.ca.issueRSA(s.T, "www.a.test", "www.b.test")
+		s.ok("UpdateCertificateV2", fields{"certificate_id": created["ssl_id"], "body": form("web_cert", p)})
+		s.ok("BatchAssociateCertsV2", with(second, fields{"body": fields{"certificate_ids": []any{created["ssl_id"]}}}))
+		s.gives(fields{"HTTP": 204}, "DisassociateCertificateV2", one)
+		s.refused("APIG.3400", "DeleteCertificateV2", fields{"certificate_id": created["ssl_id"]})
+		s.gives(fields{"HTTP": 204}, "DeleteApiGroupV2", fields{"instance_id": s.InstanceID, "group_id": another["id"]})
+		s.ok("ShowDetailsOfCertificateV2", fields{"certificate_id": created["ssl_id"]})
+
+		s.ok("BatchAssociateCertsV2", with(domain, fields{"body": fields{"certificate_ids": []any{created["ssl_id"]}}}))
 		s.gives(fields{"HTTP": 204}, "DisassociateCertificateV2", one)
 		s.refused("APIG.3021", "ShowDetailsOfDomainNameCertificateV2", one)
 		s.refused("APIG.3021", "DisassociateCertificateV2", one)
@@ -128,6 +144,13 @@ func TestBindingsRefused(t *testing.T) {
 			s.refused("APIG.2000", operation, one, fields{"body": fields{"domains": []fields{}}})
 		}
 		s.refused("APIG.3020", "BatchAssociateDomainsV2", one, domains("unbound.test"))
+		verified := fields{"domain": "www.a.test", "verified_client_certificate_enabled": true}
+		s.refused("APIG.2011", "BatchAssociateDomainsV2", one, fields{"body": fields{"domains": []fields{verified}}})
+		many := make([]fields, 41)
+		for i := range many {
+			many[i] = fields{"domain": fmt.Sprintf("%d.a.test", i)}
+		}
+		s.refused("APIG.2011", "BatchAssociateDomainsV2", one, fields{"body": fields{"domains": many}})
 		other := s.createDomain(s.createGroup("another"), "b.test")
 		s.refused("APIG.2103", "BatchAssociateDomainsV2", one, domains("b.test"))
 		s.refused("APIG.2000", "BatchDisassociateDomainsV2", one, domains("b.test"))

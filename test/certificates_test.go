@@ -1,6 +1,7 @@
 package test
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -87,6 +88,24 @@ func TestCertificateOfInstanceWithTrustRoot(t *testing.T) {
 	})
 }
 
+// TestPEMAsPeopleSendIt uploads text as the documentation's own examples have it, and a
+// chain in the wrong order.
+func TestPEMAsPeopleSendIt(t *testing.T) {
+	forBoth(t, func(s *service) {
+		p := s.ca.issue(s.T, "www.a.test")
+		quoted := func(text string) string { return "'" + strings.ReplaceAll(text, "\n", `\n`) + "'" }
+		for name, sent := range map[string]*pair{
+			"quoted":        {p.leaf, quoted(p.content), quoted(p.key)},
+			"carriage":      {p.leaf, strings.ReplaceAll(p.content, "\n", "\r\n"), strings.ReplaceAll(p.key, "\n", "\r\n")},
+			"no_final_line": {p.leaf, strings.TrimSpace(p.content), strings.TrimSpace(p.key)},
+			"root_first":    {p.leaf, s.ca.pem + p.content, p.key},
+		} {
+			created := s.createCertificate(form(name, sent))
+			s.equal(name, created, s.detail(name, p, created))
+		}
+	})
+}
+
 func TestListCertificates(t *testing.T) {
 	forBoth(t, func(s *service) {
 		elliptic, rsa := s.ca.issue(s.T, "a.test"), s.ca.issueRSA(s.T, "b.test")
@@ -133,6 +152,7 @@ func TestCertificatesRefused(t *testing.T) {
 		s.refused("APIG.3325", "CreateCertificateV2", body(form("web_cert", p)))
 		s.refused("APIG.3030", "CreateCertificateV2", body(form("other", p, fields{"type": "instance", "instance_id": "elsewhere"})))
 		s.refused("APIG.3709", "CreateCertificateV2", body(form("other", p, fields{"algorithm_type": "RSA"})))
+		s.refused("APIG.3458", "CreateCertificateV2", body(form("other", p, fields{"algorithm_type": "SM2"})))
 
 		s.refused("APIG.3030", "ListCertificatesV2", fields{"instance_id": "elsewhere"})
 		s.refused("APIG.2012", "ListCertificatesV2", fields{"instance_id": s.InstanceID, "type": "both"})

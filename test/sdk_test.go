@@ -136,6 +136,7 @@ var refusals = map[string]struct {
 	"APIG.3030":  {404, "The instance does not exist;id:elsewhere"},
 	"APIG.3097":  {404, "The binding record of this SSL certificate and domain name does not exist"},
 	"APIGW.0101": {404, "The API does not exist or has not been published in the environment."},
+	"APIG.3458":  {412, "The feature is not supported by the current instance."},
 	"APIG.3709":  {409, "The signature algorithm of the certificate does not match"},
 }
 
