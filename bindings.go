@@ -183,7 +183,7 @@ func (s *Service) DetachDomains(ctx context.Context, by Caller, projectID, certi
 		targets, _, err := s.resolve(ctx, c, refs)
 		targets = slices.DeleteFunc(targets, func(t target) bool { return !t.has(c.ID) })
 		if err == nil && len(targets) == 0 {
-			err = Errorf(CodeNothingBound, "no valid domain name")
+			err = Errorf(CodeNothingBound, "none of the named domains has this certificate")
 		}
 		return targets, err
 	})
@@ -246,7 +246,7 @@ func (s *Service) unbinding(c *Certificate, list []target) Tx {
 // resolve finds the domains that refs name, each once, and the names without any.
 func (s *Service) resolve(ctx context.Context, c *Certificate, refs []DomainRef) (targets []target, missing []string, err error) {
 	if len(refs) == 0 {
-		return nil, nil, Errorf(CodeNothingBound, "no valid domain name")
+		return nil, nil, FieldErrorf(CodeNothingBound, "domains", "expected at least one domain")
 	}
 	if len(refs) > maxRefs {
 		return nil, nil, FieldErrorf(CodeInvalidField, "domains", "expected at most %d domains", maxRefs)

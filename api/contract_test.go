@@ -55,6 +55,7 @@ func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(got))
+	witness(r, got)
 	fmt.Fprintf(&shared.wire, "%v %s\n", resp.Header, got)
 	if strings.HasPrefix(r.URL.Path, "/v3") && !c.iam {
 		return resp, nil // served by what a test put there

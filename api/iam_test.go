@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"lacre"
 	"lacre/api"
@@ -14,11 +15,12 @@ import (
 // One life with the real IAM: sign in, modify, sign out.
 func TestSignedInByIAM(t *testing.T) {
 	ctx := context.Background()
+	clock := &stopped{now: time.Now()} // the store forgets revoked tokens by its own clock
 	key, err := iam.NewTokenKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	identity, err := iam.New(iam.Config{Users: shared.store, TokenKey: key})
+	identity, err := iam.New(iam.Config{Users: shared.store, TokenKey: key, Sealer: shared.sealer, Now: clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +79,11 @@ func TestSignedInByIAM(t *testing.T) {
 
 	c.delete(w.url+"/v3/auth/tokens", "X-Subject-Token", scoped).ok(204)
 	c.get("/certificates/"+id).refused(401, "APIG.1002")
+	aging := ask(password, obj{"project": obj{"name": "north"}}).ok(http.StatusCreated).Header.Get("X-Subject-Token")
+	clock.pass(25 * time.Hour)
+	w.as(aging).get("/certificates/"+id).refused(401, "APIG.1001")
+	w.as("").get("/certificates/"+id, "Authorization", "SDK-HMAC-SHA256 Access=AK, SignedHeaders=x-sdk-date, Signature=00").
+		refused(401, "APIGW.0301", "Incorrect IAM authentication information")
 	if strings.Contains(shared.log.String(), scoped) || strings.Contains(shared.log.String(), password) {
 		t.Error("got a token or a password in the log")
 	}

@@ -57,6 +57,10 @@ func run(m *testing.M) int {
 		fmt.Println("FAIL: key material got out:", strings.Join(leaks, ", "))
 		return 1
 	}
+	if wrong := unaccounted(); code == 0 && wholeRun() && len(wrong) > 0 {
+		fmt.Println("FAIL: codes of the error table:\n" + strings.Join(wrong, "\n"))
+		return 1
+	}
 	return code
 }
 
