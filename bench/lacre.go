@@ -48,19 +48,37 @@ func newLacre(binary, dir string, core int) *lacreNode {
 	return &lacreNode{binary: binary, dir: dir, core: core, client: client}
 }
 
-// start runs the node and waits until it has announced where it listens.
-func (n *lacreNode) start() (err error) {
-	data, announced := n.data(), filepath.Join(n.data(), "endpoints.json")
-	if err := os.Remove(announced); err != nil && !errors.Is(err, os.ErrNotExist) {
+// launch runs the node on ports chosen here, so that it can be talked to before it says
+// that it is complete.
+func (n *lacreNode) launch() error {
+	var ports [2]int
+	for i := range ports {
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		ports[i] = port
+	}
+	if err := os.Remove(n.announced()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	n.process, err = start(n.dir, "lacre", n.core, n.binary, "serve", "--data-dir", data, "--api", "127.0.0.1:0",
-		"--edge", "127.0.0.1:0", "--edge-http", "127.0.0.1:0", "--drain-time", "1s")
-	if err != nil {
-		return err
-	}
-	return n.until(func() error { return readJSON(announced, &n.at) })
+	api := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	n.at.API, n.at.Edge = "http://"+api, fmt.Sprintf("127.0.0.1:%d", ports[1])
+	var err error
+	n.process, err = start(n.dir, "lacre", n.core, n.binary, "serve", "--data-dir", n.data(), "--api", api,
+		"--edge", n.at.Edge, "--edge-http", "127.0.0.1:0", "--drain-time", "1s")
+	return err
 }
+
+// start launches the node and waits until it has announced that everything is loaded.
+func (n *lacreNode) start() error {
+	if err := n.launch(); err != nil {
+		return err
+	}
+	return n.until(func() error { return readJSON(n.announced(), &n.at) })
+}
+
+func (n *lacreNode) announced() string { return filepath.Join(n.data(), "endpoints.json") }
 
 func (n *lacreNode) data() string { return filepath.Join(n.dir, "lacre-data") }
 

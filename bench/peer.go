@@ -96,6 +96,7 @@ func (e *lacreEdge) name() string    { return "lacre" }
 func (e *lacreEdge) version() string { return e.about }
 func (e *lacreEdge) address() string { return e.at.Edge }
 func (e *lacreEdge) proc() *process  { return e.process }
+func (e *lacreEdge) start() error    { return e.launch() }
 
 // rotate is the PUT of the API page.
 func (e *lacreEdge) rotate(i int, p pair) error { return e.modify(i, p) }

@@ -111,27 +111,34 @@ func (b *bench) storedStart(n int) error {
 		return err
 	}
 	b.talkf("%d certificates created and bound in %.1f s", n, time.Since(begin).Seconds())
-	var times []float64
+	var first, all []float64
 	for range storedStarts {
-		ms, err := storedOnce(node, n)
+		ms, complete, err := storedOnce(node, n)
 		if err != nil {
 			return err
 		}
-		times = append(times, ms)
+		first, all = append(first, ms), append(all, complete)
 	}
-	b.report.add(partStart, fmt.Sprintf("process start to first handshake, %d certificates stored and bound", n), "lacre", "ms", "", times...)
+	b.report.add(partStart, fmt.Sprintf("process start to first handshake, %d certificates stored and bound", n), "lacre", "ms", "", first...)
+	b.report.add(partStart, fmt.Sprintf("process start to all loaded (endpoints.json), %d certificates stored and bound", n), "lacre", "ms", "", all...)
 	return nil
 }
 
-func storedOnce(node *lacreNode, n int) (float64, error) {
-	if err := node.start(); err != nil {
-		return 0, err
+// storedOnce starts a node that was stopped. It is asked for a handshake again and again
+// from the beginning; the last host's certificate need not be loaded by then.
+func storedOnce(node *lacreNode, n int) (first, complete float64, err error) {
+	if err := node.launch(); err != nil {
+		return 0, 0, err
 	}
 	defer node.stop()
 	client, err := newClient13(rand.Reader)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	err = node.until(func() error { return load{addr: node.at.Edge}.handshake(client, hostName(n-1)) })
-	return millis(time.Since(node.started)), err
+	first = millis(time.Since(node.started))
+	if err == nil {
+		err = node.until(func() error { return readJSON(node.announced(), &node.at) })
+	}
+	return first, millis(time.Since(node.started)), err
 }
