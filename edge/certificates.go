@@ -9,7 +9,8 @@ import (
 	"lacre"
 )
 
-// acquire needs mu.
+// acquire returns a certificate for one more site, empty if nobody held it before.
+// It needs mu.
 func (h *holdings) acquire(key certificateKey) *served {
 	c := h.certificates[key]
 	if c == nil {
@@ -20,7 +21,8 @@ func (h *holdings) acquire(key certificateKey) *served {
 	return c
 }
 
-// release gives back what acquire gave to s. It needs mu.
+// release gives back what acquire gave to s. A certificate that no site names any more
+// is forgotten and its key closed. It needs mu.
 func (h *holdings) release(s *site) {
 	for _, c := range s.slots {
 		if c.refs--; c.refs > 0 {
@@ -53,6 +55,8 @@ func (h *holdings) fetch(ctx context.Context, c *served, takes takes) error {
 	return h.offer(ctx, c, v, takes)
 }
 
+// isDamage tells an error about one certificate from one about the whole store. A
+// binding whose certificate does not exist is damage of that kind, too.
 func isDamage(err error) bool {
 	_, unreadable := errors.AsType[*lacre.UnreadableError](err)
 	return unreadable || errors.Is(err, lacre.ErrNotStored)
@@ -113,6 +117,7 @@ func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes
 	return nil
 }
 
+// undamaged forgets earlier damage: the newest version was read, or a newer one came.
 func (h *holdings) undamaged(c *served) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -50,6 +50,8 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
+// release takes note of who decides about the write deadline from now on: whoever set
+// one above (the handshake's timeout, the close of TLS), or Write if they took it off.
 func (c *conn) release(t time.Time) {
 	c.explicit.Store(!t.IsZero())
 	c.extended.Store(0)

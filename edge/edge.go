@@ -1,9 +1,3 @@
-// Package edge terminates TLS for the domains it reads from a Feed: it picks the key
-// pair by SNI, enforces the domain's policy and proxies requests to its upstream.
-//
-// Everything a handshake needs is in memory behind atomic pointers: a handshake with
-// a certificate that has been used before takes no lock of this package and does no
-// I/O. One writer (Follow) swaps those pointers as the Feed reports changes.
 package edge
 
 import (

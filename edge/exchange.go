@@ -98,6 +98,8 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return c, rw, err
 }
 
+// start starts the timer of a write or flush. Firing sets a deadline in the past, which
+// ends the write at once: the connection's over HTTP/1, the stream's over HTTP/2.
 func (x *exchange) start() {
 	if x.writing != nil {
 		x.writing.Reset(x.stall)

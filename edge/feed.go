@@ -162,6 +162,8 @@ func (p *progress) disconnected() {
 	p.state.Connected = false
 }
 
+// loaded is advance after everything was loaded: the revision is what was loaded, even
+// if it is lower than before.
 func (p *progress) loaded(revision int64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,7 +181,7 @@ func (p *progress) advance(revision int64, now time.Time) {
 	p.move(revision, now)
 }
 
-// move needs mu.
+// move sets the revision, which never goes back here, and wakes who waits. It needs mu.
 func (p *progress) move(revision int64, now time.Time) {
 	p.state.Contact = now
 	p.state.Revision = max(p.state.Revision, revision)
@@ -203,6 +205,8 @@ func (p *progress) reached(revision int64) (bool, <-chan struct{}) {
 	return false, p.moved
 }
 
+// wait returns once the revision is applied. Every move wakes every waiter; there are
+// as many as modifications under way.
 func (p *progress) wait(ctx, stopped context.Context, revision int64) error {
 	for {
 		done, moved := p.reached(revision)

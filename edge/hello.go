@@ -105,6 +105,8 @@ func (e *Edge) choose(s *site, hello *tls.ClientHelloInfo) (best *version, key *
 	return best, key
 }
 
+// rank compares two versions for one client. Support counts for more than validity:
+// an expired certificate leaves the decision to the client, an alert does not.
 func (e *Edge) rank(v *version, o *opened, hello *tls.ClientHelloInfo) (rank int) {
 	if hello.SupportsCertificate(&o.certificate) == nil {
 		rank += 2
@@ -127,6 +129,8 @@ func (e *Edge) config(v *version, o *opened, p policy) *tls.Config {
 	return o.configs[p].Load()
 }
 
+// newConfig makes the config of an opened version for a policy. It holds exactly one
+// certificate, so crypto/tls has nothing left to choose.
 func (e *Edge) newConfig(v *version, o *opened, p policy) *tls.Config {
 	c := &tls.Config{
 		Certificates: []tls.Certificate{o.certificate},

@@ -30,6 +30,7 @@ func newHoldings(e *Edge) *holdings {
 	}
 }
 
+// counts is for Status: how many certificates are held, how many records are damaged.
 func (h *holdings) counts() (certificates, damaged int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -88,6 +89,8 @@ func (h *holdings) putDomain(ctx context.Context, d *lacre.Domain, last bool) er
 	return nil
 }
 
+// install publishes next and lets go of what it replaces. A site that is known to be
+// out of date, or was removed while it was being read, is let go of itself.
 func (h *holdings) install(next *site, last bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -112,6 +115,7 @@ func (h *holdings) install(next *site, last bool) {
 	h.release(old)
 }
 
+// removeDomain stops serving a domain; whoever else claims its host takes over.
 func (h *holdings) removeDomain(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -146,6 +150,7 @@ func (h *holdings) markUnreadable(bad *lacre.UnreadableError) {
 	}
 }
 
+// mark notes damage for Status and the log. The error says where, never what was in it.
 func (h *holdings) mark(what string, err error) {
 	h.edge.log.Error("damaged; the last good value stays", "what", what, "err", err)
 	h.mu.Lock()

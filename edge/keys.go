@@ -39,6 +39,8 @@ func (k *keys) open(v *version) (*opened, error) {
 	return k.openCold(context.Background(), v)
 }
 
+// openCold opens v, once for all who ask at the same time. A failure is remembered for
+// a moment: a client that connects again and again must not reach the Sealer each time.
 func (k *keys) openCold(ctx context.Context, v *version) (*opened, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -61,6 +63,8 @@ func (k *keys) openCold(ctx context.Context, v *version) (*opened, error) {
 	return o, nil
 }
 
+// unseal is the slow part: it may ask a key service, and it parses. The leaf is parsed
+// here once, or crypto/tls would parse it in every handshake.
 func (k *keys) unseal(ctx context.Context, v *version) (*opened, error) {
 	key, err := lacre.OpenKey(ctx, k.sealer, v.record())
 	if err != nil {

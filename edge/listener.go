@@ -34,6 +34,8 @@ func (e *Edge) accept(l net.Listener, h *handoff) {
 	}
 }
 
+// handshake runs in a goroutine of its own and ends with the handshake: the HTTP server
+// has another for what follows.
 func (e *Edge) handshake(c *conn, h *handoff) {
 	start := time.Now()
 	secured := tls.Server(c, e.base)
@@ -84,6 +86,8 @@ var outcomeNames = [outcomes]string{
 	"ok", "resumed", "unrecognized_name", "no_certificate", "client_auth", "timeout", "closed", "failed",
 }
 
+// outcomeOf names the end of a handshake. What crypto/tls does not tell by type is
+// judged by how far the handshake had come.
 func outcomeOf(c *conn, err error, didResume bool) outcome {
 	switch {
 	case err == nil && didResume:

@@ -66,6 +66,7 @@ func newMetrics(e *Edge) *metrics {
 	return m
 }
 
+// register offers the metrics to r. What is read from the Edge is read when scraped.
 func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
@@ -102,6 +103,8 @@ func (m *metrics) gauges() []prometheus.Collector {
 	}
 }
 
+// handshake counts one handshake; its time only if it succeeded, or clients that stall
+// would hide how fast the others are.
 func (m *metrics) handshake(o outcome, version uint16, took time.Duration) {
 	v := 0
 	switch version {

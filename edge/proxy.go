@@ -31,6 +31,8 @@ func (e *Edge) newProxy() *httputil.ReverseProxy {
 
 func siteOf(ctx context.Context) *site { return ctx.Value(siteContext{}).(*site) }
 
+// rewrite turns the request around: to the upstream's address, with the client's path,
+// query and Host, and with headers about the client that can be relied upon.
 func rewrite(r *httputil.ProxyRequest) {
 	if u := siteOf(r.In.Context()).upstream; u.err == nil { // else the router refuses
 		r.Out.URL.RawQuery = r.In.URL.RawQuery // as sent: nothing here reads it

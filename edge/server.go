@@ -29,6 +29,8 @@ type (
 	siteContext struct{} // context key of the *site a request is proxied for
 )
 
+// httpServer has the limits that both servers share. What they leave open, a body or a
+// response that does not move, is ended by exchange and conn.
 func (e *Edge) httpServer(handler http.HandlerFunc) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -122,6 +124,7 @@ func refuse(w http.ResponseWriter, status int, text string) {
 	_, _ = io.WriteString(w, text+"\n") // nobody is left to tell
 }
 
+// builtInPage is what a domain without an upstream shows.
 func builtInPage(w http.ResponseWriter, s *site) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'")

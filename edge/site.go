@@ -68,6 +68,8 @@ func tlsVersion(name string) uint16 {
 	return tls.VersionTLS12
 }
 
+// parseUpstream reads a domain's upstream. What cannot be used is kept with its reason:
+// the domain is served all the same, and its requests answered 502.
 func parseUpstream(text string) *upstream {
 	if text == "" {
 		return nil

@@ -50,6 +50,8 @@ func (t *router) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.web.RoundTrip(r)
 }
 
+// newTransport makes a transport; patience is how long it waits for a response's header
+// after the request was sent, 0 for ever. It never uses a proxy from the environment.
 func (e *Edge) newTransport(protocols *http.Protocols, patience time.Duration) *http.Transport {
 	limits := e.cfg.Timeouts
 	dialer := &net.Dialer{Timeout: limits.Dial, Control: e.refuseAddress}

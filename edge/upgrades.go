@@ -13,6 +13,7 @@ type upgrades struct {
 	empty chan struct{} // non-nil while drain waits
 }
 
+// add is called when the HTTP server lets go of c; c.Close takes it out again.
 func (u *upgrades) add(c *conn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
