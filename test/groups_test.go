@@ -62,6 +62,15 @@ func TestListGroups(t *testing.T) {
 			got := s.ok("ListApiGroupsV2", with(instance, test.filter))
 			s.equal(test.name, got, fields{"HTTP": 200, "size": len(test.want), "total": test.total, "groups": test.want})
 		}
+		if s.name == apic {
+			s.createDomain(second, "www.a.test")
+			for filter, want := range map[string]int{"a.test": 1, "b.test": 0} {
+				got := s.ok("ListApiGroupsV2", with(instance, fields{"domain_name": filter}))
+				if got["total"] != float64(want) {
+					s.Errorf("domain_name %s: got %v, want %d groups", filter, got, want)
+				}
+			}
+		}
 	})
 }
 
@@ -103,6 +112,9 @@ func TestDomains(t *testing.T) {
 		delete(change, "is_http_redirect_to_https") // not in the SDK's model of a group
 		s.equal("url_domains after the change", s.urlDomain(show), with(inGroup, change))
 
+		unset := s.ok("UpdateDomainV2", with(one, fields{"body": fields{"min_ssl_version": ""}}))
+		s.equal("UpdateDomainV2 without a version", unset, updated)
+
 		s.gives(fields{"HTTP": 204}, "DisassociateDomainV2", one)
 		s.refused("APIG.3020", "DisassociateDomainV2", one)
 	})
@@ -128,10 +140,16 @@ func TestNothingInGroups(t *testing.T) {
 		elsewhere := with(of, fields{"instance_id": "elsewhere"})
 		s.refused("APIG.3030", "ListEnvironmentVariablesV2", elsewhere)
 		s.refused("APIG.3030", "ListApisV2", elsewhere)
-		s.refused("APIGW.0101", "CreateEnvironmentVariableV2", fields{"instance_id": s.InstanceID, "body": fields{
+		// Not 404, which Terraform would take for a group that is gone.
+		instance := fields{"instance_id": s.InstanceID}
+		s.refused("APIG.3458", "CreateEnvironmentVariableV2", instance, fields{"body": fields{
 			"variable_name": "name", "variable_value": "value", "env_id": unknown, "group_id": of["group_id"],
 		}})
-		s.refused("APIGW.0101", "DeleteEnvironmentVariableV2", fields{"instance_id": s.InstanceID, "env_variable_id": unknown})
+		s.refused("APIG.3458", "DeleteEnvironmentVariableV2", instance, fields{"env_variable_id": unknown})
+		s.refused("APIG.3458", "BatchPublishOrOfflineApiV2", instance, fields{
+			"action": "offline", "body": fields{"apis": []string{unknown}, "env_id": unknown},
+		})
+		s.refused("APIG.3458", "DeleteApiV2", instance, fields{"api_id": unknown})
 	})
 }
 
