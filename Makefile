@@ -10,7 +10,7 @@ FUZZTIME    ?= 60s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: all build demo test race sdk lint vuln fuzz nightly bench clean
+.PHONY: all build demo test race rotation sdk lint vuln fuzz nightly bench clean
 
 all: build
 
@@ -20,11 +20,19 @@ build: ## the one binary
 demo: build ## create, serve, modify and serve again, then stay up (ONCE=--once exits)
 	$(BIN) demo $(ONCE)
 
-test: lint race ## everything
+test: lint race rotation sdk ## everything
 
 # The race detector needs cgo and a C compiler; the product does not.
 race:
 	CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...
+
+# All 10,000 rotations under traffic; the race detector, being slow, makes 2,000.
+rotation:
+	$(GO) test -count=1 -timeout 9m -run TestRotation ./cmd/lacre
+
+# The official SDK and Terraform's requests against this build, a module of its own.
+sdk: build
+	cd test && $(GO) vet ./... && LACRE_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 ./...
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
