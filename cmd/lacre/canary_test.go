@@ -131,6 +131,7 @@ type life struct {
 // TestCanary leads a whole life, with logs at their most talkative, and then looks for
 // every secret in everything that came out and everything that was written.
 func TestCanary(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := &life{secrets: canaries{}}
 	for _, format := range []string{"json", "text"} {
@@ -146,7 +147,7 @@ func TestCanary(t *testing.T) {
 		p.stop()
 		l.talk = append(l.talk, p.talk.String())
 	}
-	l.secrets["admin password"] = []byte(l.creds.Password)
+	l.secrets["admin password"], l.secrets["admin secret key"] = []byte(l.creds.Password), []byte(l.creds.SecretKey)
 	l.masterKey(t, dir)
 
 	for i, text := range l.talk {
@@ -183,8 +184,8 @@ func (l *life) masterKey(t *testing.T, dir string) {
 	l.secrets.add("master key", key)
 }
 
-// search looks into every file below dir. The password may be in credentials.json and
-// the master key in master.key: that they are found there shows that the search works.
+// search looks into every file below dir. The administrator's secrets may be in
+// credentials.json and the master key in master.key: that they are found there shows that the search works.
 func (l *life) search(t *testing.T, dir string) (files int) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -196,7 +197,7 @@ func (l *life) search(t *testing.T, dir string) (files int) {
 			return err
 		}
 		files++
-		allowed := map[string]string{credentialsFile: "admin password", "master.key": "master key"}[d.Name()]
+		allowed := map[string]string{credentialsFile: "admin", "master.key": "master key"}[d.Name()]
 		if allowed == "" {
 			wantNone(t, path, l.secrets.found(text))
 			return nil

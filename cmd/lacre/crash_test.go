@@ -49,6 +49,7 @@ func (h *history) acknowledged(leaf, generation int) {
 // TestCrashStorm kills a serve again and again while clients modify certificates. After
 // each restart nothing that was acknowledged is lost, and every certificate is whole.
 func TestCrashStorm(t *testing.T) {
+	t.Parallel()
 	kills := 20
 	if nightly() {
 		kills = 200
@@ -170,6 +171,7 @@ func wantCredentials(w *world, dir string) {
 // TestCrashAtFirstStart kills the very first start of an empty directory at many
 // moments: the next start must leave a way in.
 func TestCrashAtFirstStart(t *testing.T) {
+	t.Parallel()
 	tries := 4
 	if nightly() {
 		tries = 60

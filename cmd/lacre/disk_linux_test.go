@@ -93,6 +93,7 @@ func (d *disk) fill(leave uint64) (free func()) {
 // reason, everything else goes on; with space again so do writes. A start on a full disk
 // serves or says why not, and nothing that was acknowledged is lost.
 func TestFaultDiskFull(t *testing.T) {
+	t.Parallel()
 	d := newDisk(t, 640)
 	dir := filepath.Join(d.dir, "data")
 	p := start(t, dir)
@@ -131,6 +132,7 @@ func TestFaultDiskFull(t *testing.T) {
 
 // TestFaultReadOnlyDirectory starts on a data directory that cannot be written to.
 func TestFaultReadOnlyDirectory(t *testing.T) {
+	t.Parallel()
 	d := newDisk(t, 640)
 	dir := filepath.Join(d.dir, "data")
 	p := start(t, dir)

@@ -55,6 +55,7 @@ func flipBit(t *testing.T, dir, suffix string) {
 // another's head. The start succeeds, both go on being served in their last good
 // version, and everything else works as before.
 func TestFaultDamagedRecords(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, dir)
 	w := visitLacre(t, dir)
@@ -99,6 +100,7 @@ func TestFaultDamagedRecords(t *testing.T) {
 // TestFaultDamagedDirectory takes files away that a used data directory must have. An
 // empty store is not started in their place.
 func TestFaultDamagedDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	start(t, dir).stop()
 	if err := os.RemoveAll(filepath.Join(dir, "etcd")); err != nil {

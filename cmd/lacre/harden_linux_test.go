@@ -25,6 +25,7 @@ func showHardening() {
 // TestCanaryCoreDump looks at a serve from outside: the limit of core dumps, and that
 // what sets the limit also makes the process undumpable.
 func TestCanaryCoreDump(t *testing.T) {
+	t.Parallel()
 	p := start(t, t.TempDir())
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.cmd.Process.Pid))
 	if err != nil {

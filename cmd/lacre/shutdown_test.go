@@ -15,6 +15,7 @@ import (
 // TestShutdownLetsRequestsFinish sends SIGTERM while an upstream takes its time: that
 // request is answered, new connections are refused, and the exit code is 0.
 func TestShutdownLetsRequestsFinish(t *testing.T) {
+	t.Parallel()
 	arrived, finish := make(chan struct{}), make(chan struct{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		close(arrived)
@@ -90,6 +91,7 @@ func refuses(address string) bool {
 
 // TestShutdownCutsAtDrainTime gives a request that never ends the drain time and no more.
 func TestShutdownCutsAtDrainTime(t *testing.T) {
+	t.Parallel()
 	arrived := make(chan struct{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		close(arrived)
@@ -115,8 +117,9 @@ func TestShutdownCutsAtDrainTime(t *testing.T) {
 
 // TestStopWhileStarting stops a start early: that is no failure either.
 func TestStopWhileStarting(t *testing.T) {
-	dir := t.TempDir()
+	t.Parallel()
 	for _, wait := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond} {
+		dir := t.TempDir()
 		p := launch(t, dir)
 		eventually(t, "the lock", func() bool { return fileExists(dir + "/lock") }) // main has its signals by then
 		time.Sleep(wait)
