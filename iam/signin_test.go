@@ -157,7 +157,7 @@ func TestRefusalsLookTheSame(t *testing.T) {
 
 func TestUnknownCalls(t *testing.T) {
 	w := newWorld(t)
-	for _, call := range []string{"PUT /v3/auth/tokens", "GET /v3/roles", "GET /v3/", "GET /", "POST /v3/users"} {
+	for _, call := range []string{"PUT /v3/auth/tokens", "GET /v3/groups", "GET /v3/", "GET /", "PUT /v3/users", "GET /v3.0/OS-CREDENTIAL", "GET /v3/projects/"} {
 		method, path, _ := strings.Cut(call, " ")
 		wantProblem(t, ask(w, home, method, path, ""), http.StatusNotFound)
 	}

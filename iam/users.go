@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"lacre"
 )
@@ -60,22 +61,25 @@ func (c UserChange) action() lacre.Permission {
 		return changedPassword
 	case c.Enabled != nil && !*c.Enabled:
 		return disabledUser
+	case c.Enabled != nil:
+		return enabledUser
 	}
-	return enabledUser
+	return changedUser
 }
 
+// detail is the whole change, for the audit row.
 func (c UserChange) detail() string {
-	var text string
+	var parts []string
 	if c.Administrator != nil {
-		text += fmt.Sprintf("administrator: %t ", *c.Administrator)
+		parts = append(parts, fmt.Sprintf("administrator: %t", *c.Administrator))
 	}
 	if c.Enabled != nil {
-		text += fmt.Sprintf("enabled: %t ", *c.Enabled)
+		parts = append(parts, fmt.Sprintf("enabled: %t", *c.Enabled))
 	}
 	if c.Password != nil {
-		text += "new password"
+		parts = append(parts, "new password")
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 // stillAdministered refuses to take the account's last administrator away. The one who
