@@ -86,6 +86,27 @@ func TestBindFromDomain(t *testing.T) {
 	})
 }
 
+// TestTwoCertificatesOnDomain shows a domain with certificates of both algorithms and
+// both scopes. What clients call the certificate of a domain is the one with RSA.
+func TestTwoCertificatesOnDomain(t *testing.T) {
+	forBoth(t, func(s *service) {
+		it := s.newSite("www.a.test", fields{"trusted_root_ca": s.ca.pem})
+		elliptic := it
+		elliptic.certificate = s.createCertificate(form("elliptic", s.ca.issue(s.T, "www.a.test"),
+			fields{"type": "instance", "instance_id": s.InstanceID}))
+		for _, c := range []fields{elliptic.certificate, it.certificate} {
+			s.ok("BatchAssociateCertsV2", with(it.domain, fields{"body": fields{
+				"certificate_ids": []any{c["id"]}, "verified_client_certificate_enabled": false,
+			}}))
+		}
+		own := with(s.sslInfo(elliptic, "ECC"), fields{"type": "instance"}, s.only(apigw, fields{"type": 1}))
+		s.equal("url_domains", s.urlDomain(fields{"instance_id": s.InstanceID, "group_id": it.group["id"]}), with(s.policy(), fields{
+			"id": it.domain["domain_id"], "domain": "www.a.test", "cname_status": 3, "ssl_id": it.certificate["id"],
+			"ssl_name": "web_cert", "is_has_trusted_root_ca": false, "ssl_infos": []fields{own, s.sslInfo(it, "RSA")},
+		}))
+	})
+}
+
 // TestDomainCertificate uses the older operations, which create a certificate with its
 // binding and delete it with its binding.
 func TestDomainCertificate(t *testing.T) {
