@@ -8,6 +8,7 @@ package iam
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,7 +60,8 @@ type IAM struct {
 	sealer  lacre.Sealer
 	now     func() time.Time
 	log     *slog.Logger
-	tokens  jwt.MAC // signs and verifies
+	tokens  jwt.MAC                              // signs and verifies
+	decoded *lru.Cache[[sha256.Size]byte, token] // by digest of the text: tokens with a good signature
 	seen    *lru.Cache[identity, sighting]
 	secrets *lru.Cache[string, opened] // by access key id
 	door    *door                      // in front of whatever an unknown sender may make expensive
@@ -88,6 +90,10 @@ func New(c Config) (*IAM, error) {
 	if err != nil {
 		return nil, err
 	}
+	decoded, err := lru.New[[sha256.Size]byte, token](rememberedTokens)
+	if err != nil {
+		return nil, fmt.Errorf("making the token cache: %w", err)
+	}
 	seen, err := lru.New[identity, sighting](rememberedTokens)
 	if err != nil {
 		return nil, fmt.Errorf("making the token cache: %w", err)
@@ -97,7 +103,7 @@ func New(c Config) (*IAM, error) {
 		return nil, fmt.Errorf("making the access key cache: %w", err)
 	}
 	a := &IAM{
-		users: c.Users, sealer: c.Sealer, now: c.Now, log: c.Log, tokens: tokens, seen: seen, secrets: secrets, door: newDoor(),
+		users: c.Users, sealer: c.Sealer, now: c.Now, log: c.Log, tokens: tokens, decoded: decoded, seen: seen, secrets: secrets, door: newDoor(),
 		people: newLockout[attempt](failuresPerPerson), places: newLockout[string](failuresPerPlace),
 		keys: newKeyLockout(),
 	}
