@@ -61,7 +61,7 @@ func Embedded(ctx context.Context, c EmbeddedConfig) (*Store, error) {
 	}
 	client := v3client.New(started.Server)
 	s.connect(client, &embedded{client: client, etcd: started, dir: dir, reserve: orDefault(c.ReserveBytes, defaultReserve)})
-	s.maxOps = embeddedMaxOps
+	s.maxOps, s.alone = embeddedMaxOps, true
 	return s, nil
 }
 
