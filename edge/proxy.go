@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 )
 
 // statusClientGone counts a client that left before the answer; nobody receives it.
@@ -20,9 +21,12 @@ const statusClientGone = 499
 // its context.
 func (e *Edge) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Rewrite:       rewrite,
-		Transport:     e.newRouter(),
-		FlushInterval: -1, // everything is streamed
+		Rewrite:   rewrite,
+		Transport: e.newRouter(),
+		// Event streams and bodies of unknown length are flushed at once in any case. One
+		// of known length waits this long for more, which spares a flush of its own for
+		// the header of every small response.
+		FlushInterval: 10 * time.Millisecond,
 		BufferPool:    &buffers{},
 		ErrorHandler:  e.upstreamFailed,
 		ErrorLog:      log.New(serverLog{e}, "", 0),
