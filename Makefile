@@ -32,7 +32,7 @@ rotation:
 
 # The official SDK and Terraform's requests against this build, a module of its own.
 sdk: build
-	cd test && $(GO) vet ./... && LACRE_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 ./...
+	cd test && $(GO) vet ./... && $(GO) run $(STATICCHECK) ./... && LACRE_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 ./...
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
