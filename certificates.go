@@ -20,12 +20,13 @@ func (s *Service) CreateCertificate(ctx context.Context, by Caller, projectID st
 		return nil, err
 	}
 	if opt.DryRun {
-		return &Written{n.Certificate, n.warnings}, s.nameFree(ctx, n.nameClaim())
+		_, err := s.roomForCertificate(ctx, projectID)
+		return &Written{n.Certificate, n.warnings}, cmp.Or(err, s.nameFree(ctx, n.nameClaim()))
 	}
 	if err := s.seal(ctx, n.version, n.key); err != nil {
 		return nil, err
 	}
-	n.Revision, err = s.settle(ctx, n.ID, func() (int64, error) {
+	n.Revision, err = s.settle(ctx, s.certificateTurn(n.Certificate), func() (int64, error) {
 		return s.commitNew(ctx, by, CanCreateCertificate, n, Tx{Put: []Record{n.Certificate}})
 	})
 	if err != nil {
@@ -66,7 +67,11 @@ func (s *Service) commitNew(ctx context.Context, by Caller, p Permission, n *new
 	if err != nil {
 		return 0, err
 	}
-	tx.Put = append(tx.Put, n.version, n.nameClaim())
+	room, err := s.roomForCertificate(ctx, n.ProjectID)
+	if err != nil {
+		return 0, err
+	}
+	tx.Put = append(append(tx.Put, n.version, n.nameClaim()), room...)
 	tx.Check = append(tx.Check, home...)
 	revision, err := s.commit(ctx, by, n.ProjectID, p, "certificate/"+n.ID, n.detail(), tx)
 	if conflictOn[*CertificateName](err) {

@@ -48,6 +48,8 @@ const (
 	CodeDomainTaken          Code = "domain-taken"
 	CodeDomainInvalid        Code = "domain-invalid"
 	CodeDomainQuota          Code = "domain-quota"
+	CodeGroupQuota           Code = "group-quota"
+	CodeQuota                Code = "quota"          // of anything else
 	CodeGroupMismatch        Code = "group-mismatch" // the domain belongs to another group
 	CodeInUse                Code = "in-use"         // something still refers to it
 	CodeSameAlgorithm        Code = "same-algorithm" // the domain has a certificate of that type
@@ -57,6 +59,8 @@ const (
 	CodeUnreadable  Code = "unreadable"  // the stored record is damaged
 	CodeUnavailable Code = "unavailable" // the store did not answer
 	CodeInternal    Code = "internal"
+
+	CodeIAMUnavailable Code = "iam-unavailable" // an outside IAM did not answer, or not to us
 
 	CodeNotCovered     = Code("not-covered") // the leaf does not cover a bound host
 	CodeKeyMismatch    = Code(keypair.KeyMismatch)

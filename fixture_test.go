@@ -61,7 +61,7 @@ func newWorld(t *testing.T, edits ...func(*lacre.Config)) *world {
 	t.Helper()
 	w := &world{t: t, tap: newTap(sharedStore), log: &trail{}, project: lacre.NewID(), ca: testcert.NewCA(t, "Test CA")}
 	c := lacre.Config{
-		Store: w.tap, Sealer: sharedSealer, Now: ticking(),
+		Store: w.tap, Sealer: sharedSealer, Now: ticking(), InstancesPerProject: 1000,
 		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, edit := range edits {

@@ -18,12 +18,15 @@ func (s *Service) CreateGroup(ctx context.Context, by Caller, projectID, instanc
 	now := s.Now().UTC()
 	g := &Group{ID: NewID(), ProjectID: projectID, InstanceID: instanceID, Name: in.Name,
 		Remark: valueOr(in.Remark, ""), SubdomainAccess: true, Created: now, Updated: now}
-	revision, err := s.settle(ctx, g.ID, func() (int64, error) {
+	revision, err := s.settle(ctx, instanceID, func() (int64, error) {
 		instance, err := s.openInstance(ctx, projectID, instanceID)
 		if err != nil {
 			return 0, err
 		}
-		tx := Tx{Put: []Record{g, g.nameClaim()}, Check: []Record{instance}}
+		tx := Tx{Put: []Record{g, g.nameClaim()}}
+		if err := s.roomForGroup(ctx, instance, &tx); err != nil {
+			return 0, err
+		}
 		revision, err := s.commit(ctx, by, projectID, CanCreateGroup, "group/"+g.ID, "name "+g.Name, tx)
 		return revision, g.claimError(err)
 	})

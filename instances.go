@@ -16,12 +16,22 @@ func (s *Service) CreateInstance(ctx context.Context, by Caller, projectID, name
 	}
 	in := &Instance{ID: NewID(), ProjectID: projectID, Name: name, Created: s.Now().UTC()}
 	claim := &InstanceName{ProjectID: projectID, Name: name, InstanceID: in.ID}
-	revision, err := s.commit(ctx, by, projectID, CanCreateInstance, "instance/"+in.ID, "name "+name, Tx{Put: []Record{in, claim}})
-	if conflictOn[*InstanceName](err) {
-		return nil, FieldErrorf(CodeInstanceNameTaken, "instance_name", "another instance is called %s", name)
+	revision, err := s.settle(ctx, projectID, func() (int64, error) {
+		guard, err := s.roomForInstance(ctx, projectID)
+		if err != nil {
+			return 0, err
+		}
+		revision, err := s.commit(ctx, by, projectID, CanCreateInstance, "instance/"+in.ID, "name "+name, Tx{Put: append(guard, in, claim)})
+		if conflictOn[*InstanceName](err) {
+			return 0, FieldErrorf(CodeInstanceNameTaken, "instance_name", "another instance is called %s", name)
+		}
+		return revision, err
+	})
+	if err != nil {
+		return nil, err
 	}
 	in.Revision = revision
-	return in, err
+	return in, nil
 }
 
 // ShowInstance returns one gateway.

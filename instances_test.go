@@ -52,9 +52,11 @@ func TestDeleteInstanceInUse(t *testing.T) {
 func TestClosingInstance(t *testing.T) {
 	w := newWorld(t)
 	left := func(i *lacre.Instance) {
-		next := *i
+		now, err := w.tap.Instance(t.Context(), w.project, i.ID)
+		w.ok(err)
+		next := *now
 		next.Closing = true
-		_, err := w.tap.Commit(t.Context(), lacre.Tx{Put: []lacre.Record{&next}, Audit: lacre.Audit{ProjectID: w.project, Action: "test:crash"}})
+		_, err = w.tap.Commit(t.Context(), lacre.Tx{Put: []lacre.Record{&next}, Audit: lacre.Audit{ProjectID: w.project, Action: "test:crash"}})
 		w.ok(err)
 	}
 	empty, used := w.instance(), w.instance()

@@ -1,6 +1,7 @@
 package lacre
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -26,7 +27,14 @@ type Config struct {
 	Log             *slog.Logger     // discards when nil
 	History         int              // versions kept of each certificate, the current one included; default 10, at most 50
 	DomainsPerGroup int              // default 5, as in the compatible API; at most 15
-	EdgeWait        time.Duration    // how long an answer waits for the edge; default 5 s
+	// GroupsPerInstance is how many API groups an instance takes: default 1500, as in the
+	// compatible API; below 0 there is no limit.
+	GroupsPerInstance   int
+	InstancesPerProject int // default 10
+	// CertificatesPerProject is how many certificates a project takes; no limit when 0.
+	// With one, a project's certificates are created one after the other.
+	CertificatesPerProject int
+	EdgeWait               time.Duration // how long an answer waits for the edge; default 5 s
 	// RefuseAfter2038 refuses certificates that end after 2038-01-19T03:14:07Z, as the
 	// cloud does.
 	RefuseAfter2038 bool
@@ -53,6 +61,10 @@ func NewService(c Config) *Service {
 	}
 	if c.DomainsPerGroup <= 0 {
 		c.DomainsPerGroup = 5
+	}
+	c.GroupsPerInstance = cmp.Or(c.GroupsPerInstance, 1500)
+	if c.InstancesPerProject <= 0 {
+		c.InstancesPerProject = 10
 	}
 	// Deleting a certificate drops its whole history in one transaction, deleting a group
 	// all of its domains: see maxRefs for what fits.

@@ -81,6 +81,8 @@ type Store interface {
 	Certificate(ctx context.Context, projectID, id string) (*Certificate, error)
 	// Certificates returns every certificate of the project, in no particular order.
 	Certificates(ctx context.Context, projectID string) ([]*Certificate, error)
+	// CountCertificates counts them, damaged ones included.
+	CountCertificates(ctx context.Context, projectID string) (int, error)
 	// CertificateName returns who claims a certificate name; instanceID is empty in the
 	// global scope.
 	CertificateName(ctx context.Context, projectID, instanceID, name string) (*CertificateName, error)

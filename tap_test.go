@@ -165,6 +165,8 @@ func (s *tap) Bound(ctx context.Context, project, certificate string) ([]*lacre.
 // identity is r with its identifying fields only.
 func identity(r lacre.Record) lacre.Record {
 	switch r := r.(type) {
+	case *lacre.Project:
+		return &lacre.Project{ID: r.ID}
 	case *lacre.Instance:
 		return &lacre.Instance{ProjectID: r.ProjectID, ID: r.ID}
 	case *lacre.InstanceName:
@@ -220,6 +222,8 @@ func (s *tap) stored(t testing.TB) map[string]lacre.Record {
 
 func (s *tap) readBack(ctx context.Context, r lacre.Record) (lacre.Record, error) {
 	switch r := r.(type) {
+	case *lacre.Project:
+		return s.Store.Project(ctx, r.ID)
 	case *lacre.Instance:
 		return s.Store.Instance(ctx, r.ProjectID, r.ID)
 	case *lacre.Group:

@@ -80,6 +80,8 @@ var meanings = map[lacre.Code]meaning{
 	lacre.CodeDomainTaken:          {400, "APIG.3305", "The URL domain name already exists", explained},
 	lacre.CodeDomainInvalid:        {400, "APIG.2024", "Invalid URL domain name", explained},
 	lacre.CodeDomainQuota:          {403, "APIG.3108", "The number of domain names exceeds the maximum allowed limit", explained},
+	lacre.CodeGroupQuota:           {403, "APIG.3101", "The number of API groups exceeds the maximum allowed limit", explained},
+	lacre.CodeQuota:                {403, "APIG.3100", "The number of resources exceeds the maximum allowed limit", explained},
 	lacre.CodeGroupMismatch:        {400, "APIG.3474", "The API group ID in the URL does not match the API group to which the URL domain has been bound", bare},
 	lacre.CodeInUse:                {403, "APIG.3400", "The resource cannot be changed.", explained},
 	lacre.CodeSameAlgorithm:        {400, "APIG.2051", "A domain name cannot be bound with different certificates of one algorithm type", explained},
@@ -90,6 +92,8 @@ var meanings = map[lacre.Code]meaning{
 	lacre.CodeUnreadable:  {500, "APIG.9999", "System error. What was being served goes on being served.", explained},
 	lacre.CodeUnavailable: {500, "APIG.3500", "Failed to synchronize data to etcd.", explained},
 	lacre.CodeInternal:    {500, "APIG.9999", "System error", bare},
+
+	lacre.CodeIAMUnavailable: {500, "APIG.9004", "IAM request failed.", bare},
 
 	// What is wrong with a certificate.
 	lacre.CodeNotCovered:     {400, "APIG.2103", "The certificate domain name and the custom domain name do not match", explained},

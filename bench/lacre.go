@@ -66,7 +66,7 @@ func (n *lacreNode) launch() error {
 	n.at.API, n.at.Edge = "http://"+api, fmt.Sprintf("127.0.0.1:%d", ports[1])
 	var err error
 	n.process, err = start(n.dir, "lacre", n.core, n.binary, "serve", "--data-dir", n.data(), "--api", api,
-		"--edge", n.at.Edge, "--edge-http", "127.0.0.1:0", "--drain-time", "1s")
+		"--edge", n.at.Edge, "--edge-http", "127.0.0.1:0", "--drain-time", "1s", "--groups-per-instance", "0")
 	return err
 }
 

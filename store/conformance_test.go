@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ func conformance(t *testing.T, s *store.Store) {
 		{"empty", testEmpty},
 		{"every record comes back as it was", testRoundTrip},
 		{"absent", testAbsent},
+		{"count", testCount},
 		{"guards", testGuards},
 		{"lists", testLists},
 		{"secrets", testSecrets},
@@ -82,6 +84,19 @@ func testRoundTrip(t *testing.T, s *store.Store) {
 	}
 }
 
+func testCount(t *testing.T, s *store.Store) {
+	p, other := id("count"), id("count-other")
+	for n := range 3 {
+		put(t, s, &lacre.Certificate{ProjectID: p, ID: fmt.Sprint("c", n)}, &lacre.CertificateName{ProjectID: p, Name: fmt.Sprint("cert_", n)})
+	}
+	put(t, s, &lacre.Certificate{ProjectID: other, ID: "c0"}, &lacre.Version{ProjectID: p, CertificateID: "c0", Number: 1})
+	for project, want := range map[string]int{p: 3, other: 1, "": 0} {
+		if got, err := s.CountCertificates(t.Context(), project); got != want || err != nil {
+			t.Errorf("certificates of %q: got %d, %v; want %d", project, got, err, want)
+		}
+	}
+}
+
 func testAbsent(t *testing.T, s *store.Store) {
 	for _, r := range everyRecord(id("absent")) {
 		if _, err := fetch(t.Context(), s, clearIdentity(r)); !errors.Is(err, lacre.ErrNotStored) {
@@ -94,6 +109,9 @@ func testAbsent(t *testing.T, s *store.Store) {
 	}
 	if _, _, err := s.LatestVersion(t.Context(), p, id("none")); !errors.Is(err, lacre.ErrNotStored) {
 		t.Errorf("latest version of no certificate: got %v, want ErrNotStored", err)
+	}
+	if got, err := s.CountCertificates(t.Context(), p); got != 0 || err != nil {
+		t.Errorf("count of an empty project's certificates: got %d, %v; want none", got, err)
 	}
 	if got, err := s.Certificates(t.Context(), p); len(got) != 0 || err != nil {
 		t.Errorf("certificates of an empty project: got %v, %v; want none", got, err)

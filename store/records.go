@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -96,6 +97,22 @@ func (s *Store) Certificate(ctx context.Context, projectID, id string) (*lacre.C
 // Certificates implements lacre.Store; they come in the order of their ids.
 func (s *Store) Certificates(ctx context.Context, projectID string) ([]*lacre.Certificate, error) {
 	return list[*lacre.Certificate](ctx, s, nil, "p", projectID, "cert")
+}
+
+// CountCertificates implements lacre.Store.
+func (s *Store) CountCertificates(ctx context.Context, projectID string) (int, error) {
+	prefix, err := under("p", projectID, "cert")
+	if errors.Is(err, ErrBadIdentity) {
+		return 0, nil // nothing can be stored there
+	}
+	if err != nil {
+		return 0, err
+	}
+	found, err := s.get(ctx, prefix, clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefix)), clientv3.WithCountOnly())
+	if err != nil {
+		return 0, fmt.Errorf("counting %s: %w", prefix, err)
+	}
+	return int(found.Count), nil
 }
 
 // CertificateName implements lacre.Store.

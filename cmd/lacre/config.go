@@ -40,16 +40,19 @@ type Config struct {
 	APIInsecure bool
 	RateLimit   int
 
-	TLSMinVersion   string
-	UpstreamCA      string
-	UpstreamLocal   bool
-	History         int
-	DomainsPerGroup int
-	RefuseAfter2038 bool
-	AuditDays       int
-	DrainTime       time.Duration
-	LogLevel        string
-	LogFormat       string
+	TLSMinVersion       string
+	UpstreamCA          string
+	UpstreamLocal       bool
+	History             int
+	DomainsPerGroup     int
+	GroupsPerInstance   int
+	InstancesPerProject int
+	Certificates        int
+	RefuseAfter2038     bool
+	AuditDays           int
+	DrainTime           time.Duration
+	LogLevel            string
+	LogFormat           string
 }
 
 // flags declares every setting with its default and what it is for.
@@ -71,11 +74,23 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.APIKey, "api-key", "", "file with the API's own private key")
 	f.BoolVar(&c.APIInsecure, "api-insecure", false, "allow the API beyond loopback without TLS")
 	f.IntVar(&c.RateLimit, "rate-limit", 10000, "requests a second that one caller may send to the API, twice as many at once; 0 for no limit")
+	f.StringVar(&c.KeystoneURL, "keystone-url", "", "take tokens of this OpenStack Keystone (identity API v3) instead of issuing them")
+	f.StringVar(&c.KeystoneCA, "keystone-ca", "", "file with CA certificates to trust for Keystone instead of the system's")
+	f.BoolVar(&c.KeystoneInsecure, "keystone-insecure", false, "allow a Keystone beyond loopback without TLS")
+	f.StringVar(&c.KeystoneUser, "keystone-user", "", "user that validates tokens at Keystone (default: each token validates itself)")
+	f.StringVar(&c.KeystonePasswordFile, "keystone-password-file", "", "file with that user's password")
+	f.StringVar(&c.KeystoneUserDomain, "keystone-user-domain", "Default", "domain of that user and its project")
+	f.StringVar(&c.KeystoneProject, "keystone-project", "service", "project in which that user has its role")
+	f.StringSliceVar(&c.KeystoneRoles, "keystone-roles", []string{"admin=admin", "member=operator", "reader=viewer"}, "what roles of Keystone mean here: ROLE=admin, ROLE=operator or ROLE=viewer")
+	f.DurationVar(&c.KeystoneCache, "keystone-cache", 30*time.Second, "how long a token of Keystone is believed without asking again, at most 1m")
 	f.StringVar(&c.TLSMinVersion, "tls-min-version", "1.2", "lowest TLS version of the edge, whatever a domain allows: 1.2 or 1.3")
 	f.StringVar(&c.UpstreamCA, "upstream-ca", "", "file with CA certificates to trust for https upstreams, besides the system's")
 	f.BoolVar(&c.UpstreamLocal, "upstream-loopback", true, "let domains name upstreams on this machine's loopback; switch off where tenants do not trust each other")
 	f.IntVar(&c.History, "history", 10, "versions kept of each certificate")
 	f.IntVar(&c.DomainsPerGroup, "domains-per-group", 5, "most domains in one API group")
+	f.IntVar(&c.GroupsPerInstance, "groups-per-instance", 1500, "most API groups in one instance; 0 for no limit")
+	f.IntVar(&c.InstancesPerProject, "instances-per-project", 10, "most instances in one project")
+	f.IntVar(&c.Certificates, "certificates-per-project", 0, "most certificates in one project, which are then created one after the other; 0 for no limit")
 	f.BoolVar(&c.RefuseAfter2038, "refuse-after-2038", false, "refuse certificates that end after 2038-01-19T03:14:07Z, as the cloud does")
 	f.IntVar(&c.AuditDays, "audit-days", 400, "days the audit rows are kept")
 	f.DurationVar(&c.DrainTime, "drain-time", 20*time.Second, "how long open connections may finish at shutdown")
@@ -175,8 +190,10 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		return usagef("--tls-min-version: expected 1.2 or 1.3")
 	case c.History < 1 || c.DomainsPerGroup < 1 || c.AuditDays < 1:
 		return usagef("--history, --domains-per-group and --audit-days: expected at least 1")
-	case c.RateLimit < 0:
-		return usagef("--rate-limit: expected 0 or more")
+	case c.InstancesPerProject < 1:
+		return usagef("--instances-per-project: expected at least 1")
+	case c.RateLimit < 0 || c.GroupsPerInstance < 0 || c.Certificates < 0:
+		return usagef("--rate-limit, --groups-per-instance and --certificates-per-project: expected 0 or more")
 	case (c.APICert == "") != (c.APIKey == ""):
 		return usagef("--api-cert and --api-key go together")
 	case (c.EtcdCert == "") != (c.EtcdKey == ""):
@@ -186,7 +203,7 @@ func (c *Config) check(f *pflag.FlagSet) error {
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return usagef("--log-format: expected text or json")
 	}
-	return cmp.Or(c.checkRoles(), c.checkAddresses(), c.checkExposure())
+	return cmp.Or(c.checkRoles(), c.checkAddresses(), c.checkExposure(), c.checkKeystone())
 }
 
 func (c *Config) checkRoles() error {
@@ -216,8 +233,7 @@ func (c *Config) checkAddresses() error {
 // the API shows health and metrics only.
 func (c *Config) checkExposure() error {
 	host, _, _ := net.SplitHostPort(c.API) // checked above
-	ip := net.ParseIP(host)
-	if !c.has("api") || c.APICert != "" || c.APIInsecure || host == "localhost" || ip != nil && ip.IsLoopback() {
+	if !c.has("api") || c.APICert != "" || c.APIInsecure || isLoopback(host) {
 		return nil
 	}
 	return hinted{

@@ -32,9 +32,12 @@ type node struct {
 	now     func() time.Time
 	store   *store.Store
 	service *lacre.Service
-	iam     *iam.IAM
+	iam     *iam.IAM   // nil with an outside Keystone
 	edge    *edge.Edge // nil without the role
 	metrics *prometheus.Registry
+
+	auth     api.Authenticator // who sends a request: the iam, or an outside Keystone
+	identity http.Handler      // of the identity calls
 
 	apiServer *http.Server
 	apiTLS    *tls.Config             // nil for plain HTTP
@@ -81,7 +84,8 @@ func (n *node) assemble(ctx context.Context) error {
 	}
 	n.service = lacre.NewService(lacre.Config{
 		Store: n.store, Sealer: ring, Edge: n.waitFor(), Now: n.now, Log: n.log, History: n.cfg.History,
-		DomainsPerGroup: n.cfg.DomainsPerGroup, RefuseAfter2038: n.cfg.RefuseAfter2038,
+		DomainsPerGroup: n.cfg.DomainsPerGroup, GroupsPerInstance: limit(n.cfg.GroupsPerInstance),
+		InstancesPerProject: n.cfg.InstancesPerProject, CertificatesPerProject: n.cfg.Certificates, RefuseAfter2038: n.cfg.RefuseAfter2038,
 	})
 	if err := n.makeIAM(ctx, ring); err != nil {
 		return err
@@ -140,11 +144,16 @@ func (n *node) upstreamRoots() (*x509.CertPool, error) {
 
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
-func (n *node) makeAPI() {
-	cfg := api.Config{Service: n.service, Auth: n.iam, IAM: n.iam, Ready: n.ready, Metrics: n.metrics, Log: n.log, RateLimit: n.cfg.RateLimit}
-	if n.cfg.RateLimit == 0 {
-		cfg.RateLimit = -1 // where 0 is the default
+// limit is a setting in the form of the parts: 0 is no limit here and the default there.
+func limit(n int) int {
+	if n == 0 {
+		return -1
 	}
+	return n
+}
+
+func (n *node) makeAPI() {
+	cfg := api.Config{Service: n.service, Auth: n.auth, IAM: n.identity, Ready: n.ready, Metrics: n.metrics, Log: n.log, RateLimit: limit(n.cfg.RateLimit)}
 	if !n.cfg.has("api") {
 		cfg.Service, cfg.Auth, cfg.IAM = nil, nil, nil
 	}
