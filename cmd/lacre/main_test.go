@@ -119,12 +119,6 @@ func start(t testing.TB, dir string, args ...string) *process {
 	return p
 }
 
-func (p *process) endpoints() (e Endpoints) {
-	p.t.Helper()
-	readInto(p.t, filepath.Join(p.dir, endpointsFile), &e)
-	return e
-}
-
 func readInto(t testing.TB, path string, v any) {
 	t.Helper()
 	text, err := os.ReadFile(path)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -65,7 +66,9 @@ func TestShutdownLetsRequestsFinish(t *testing.T) {
 func getSlow(w *world, host string) string {
 	tr := &http.Transport{
 		TLSClientConfig: &tls.Config{ServerName: host, RootCAs: w.ca.Pool()},
-		Dial:            func(network, _ string) (net.Conn, error) { return net.Dial(network, w.at.EdgeAddr) },
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, w.at.EdgeAddr)
+		},
 	}
 	defer tr.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: tr}).Get("https://" + host + "/")
