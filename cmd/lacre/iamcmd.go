@@ -21,7 +21,8 @@ import (
 // password are for administrators of the account.
 //
 // Lists and what was made go to stdout, everything else to stderr. Passwords come from
-// LACRE_NEW_PASSWORD or standard input and never from an argument, which others can read.
+// LACRE_NEW_PASSWORD, a prompt or standard input, and never from an argument, which others
+// can read.
 func iamCommand(env map[string]string) *cobra.Command {
 	s := &session{env: env}
 	cmd := &cobra.Command{
@@ -67,9 +68,9 @@ func (s *session) identity(ctx context.Context, method, path string, body, out a
 	return err
 }
 
-// list reads the members of a list of the identity API, each twice: as it came, for JSON,
+// identityList reads the members of a list of the identity API, each twice: as it came, for JSON,
 // and as a T.
-func listOf[T any](ctx context.Context, s *session, path, member string) (raw []json.RawMessage, all []T, err error) {
+func identityList[T any](ctx context.Context, s *session, path, member string) (raw []json.RawMessage, all []T, err error) {
 	var page map[string]json.RawMessage
 	if err := s.identity(ctx, http.MethodGet, path, nil, &page); err != nil {
 		return nil, nil, err
@@ -110,7 +111,7 @@ type named struct {
 
 // resolve returns the id of the user or project (kind) that which means.
 func (s *session) resolve(ctx context.Context, kind, which string) (string, error) {
-	_, all, err := listOf[named](ctx, s, "/v3/"+kind+"s", kind+"s")
+	_, all, err := identityList[named](ctx, s, "/v3/"+kind+"s", kind+"s")
 	if err != nil {
 		return "", err
 	}
@@ -122,26 +123,44 @@ func (s *session) resolve(ctx context.Context, kind, which string) (string, erro
 	return "", hinted{fmt.Errorf("no %s is called %s", kind, which), "see 'lacre iam " + kind + " list'"}
 }
 
-// newPassword reads a password that is to be set.
+// newPassword gets a password that is to be set: from LACRE_NEW_PASSWORD, from the person
+// at the terminal without showing it, or from the first line of standard input.
 func (s *session) newPassword(cmd *cobra.Command) (string, error) {
-	if password := s.env["LACRE_NEW_PASSWORD"]; password != "" {
-		return password, nil
-	}
-	const hint = "set LACRE_NEW_PASSWORD, or give the password on standard input: … < FILE"
-	in := cmd.InOrStdin()
-	if f, ok := in.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return "", hinted{usagef("no new password"), hint} // a terminal would show it
+	password, err := s.env["LACRE_NEW_PASSWORD"], error(nil)
+	if password == "" {
+		if f, ok := cmd.InOrStdin().(*os.File); ok && isTerminal(f) {
+			password, err = prompt(cmd.Context(), f, cmd.ErrOrStderr(), "New password: ")
+		} else {
+			password, err = firstLine(cmd.InOrStdin())
 		}
 	}
-	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("reading the password: %w", err)
+	if err != nil {
+		return "", fmt.Errorf("reading the new password: %w", err)
 	}
-	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", hinted{usagef("no new password"), hint}
+	if password == "" {
+		return "", hinted{usagef("no new password"), "set LACRE_NEW_PASSWORD, or give the password on standard input: … < FILE"}
 	}
-	return line, nil
+	return password, nil
+}
+
+// isTerminal tells whether a person may be typing. The null device is a character device
+// too, and standard input whenever there is none.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
+}
+
+// firstLine reads a line, without its end and whatever comes after.
+func firstLine(r io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(r, 4096)).ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return strings.TrimRight(line, "\r\n"), err
 }
 
 // segment makes one segment of a path.

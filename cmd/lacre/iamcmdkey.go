@@ -65,7 +65,7 @@ func listKeysCommand(s *session) *cobra.Command {
 				}
 				query.Set("user_id", id)
 			}
-			raw, keys, err := listOf[accessKey](cmd.Context(), s, credentialsPath+"?"+query.Encode(), "credentials")
+			raw, keys, err := identityList[accessKey](cmd.Context(), s, credentialsPath+"?"+query.Encode(), "credentials")
 			if err != nil {
 				return err
 			}

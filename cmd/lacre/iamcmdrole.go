@@ -21,7 +21,7 @@ func listProjectsCommand(s *session) *cobra.Command {
 		Use: "list", Short: "List projects: yours, or as administrator those of the account", Args: cobra.NoArgs,
 		Example: `  lacre iam project list --data-dir ./data`,
 		RunE: s.with(nil, func(cmd *cobra.Command, _ []string) error {
-			raw, projects, err := listOf[project](cmd.Context(), s, "/v3/projects", "projects")
+			raw, projects, err := identityList[project](cmd.Context(), s, "/v3/projects", "projects")
 			if err != nil {
 				return err
 			}
@@ -48,7 +48,7 @@ func listRolesCommand(s *session) *cobra.Command {
 		Use: "list", Short: "List the roles that can be granted", Args: cobra.NoArgs,
 		Example: `  lacre iam role list --data-dir ./data`,
 		RunE: s.with(nil, func(cmd *cobra.Command, _ []string) error {
-			raw, roles, err := listOf[role](cmd.Context(), s, "/v3/roles", "roles")
+			raw, roles, err := identityList[role](cmd.Context(), s, "/v3/roles", "roles")
 			if err != nil {
 				return err
 			}

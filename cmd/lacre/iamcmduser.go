@@ -25,9 +25,9 @@ func changed[T interface{ row() []string }](cmd *cobra.Command, s *session, meth
 func createUserCommand(s *session) *cobra.Command {
 	var administrator bool
 	cmd := &cobra.Command{
-		Use: "create NAME", Short: "Make a user; the password is read from standard input", Args: cobra.ExactArgs(1),
-		Long: `Make a user without any role. The password, 8 to 128 bytes, is the first line of standard
-input, or LACRE_NEW_PASSWORD. Give the user a role with 'lacre iam user grant'.`,
+		Use: "create NAME", Short: "Make a user; the password is asked for", Args: cobra.ExactArgs(1),
+		Long: `Make a user without any role. The password, 8 to 128 bytes, is LACRE_NEW_PASSWORD, else
+asked for at a terminal, else the first line of standard input. Give the user a role with 'lacre iam user grant'.`,
 		Example: `  lacre iam user create olga --data-dir ./data < password.txt`,
 		RunE: s.with(nil, func(cmd *cobra.Command, args []string) error {
 			password, err := s.newPassword(cmd)
@@ -47,7 +47,7 @@ func listUsersCommand(s *session) *cobra.Command {
 		Use: "list", Short: "List the users of the account", Args: cobra.NoArgs,
 		Example: `  lacre iam user list --data-dir ./data -o json`,
 		RunE: s.with(nil, func(cmd *cobra.Command, _ []string) error {
-			raw, users, err := listOf[user](cmd.Context(), s, "/v3/users", "users")
+			raw, users, err := identityList[user](cmd.Context(), s, "/v3/users", "users")
 			if err != nil {
 				return err
 			}
@@ -91,8 +91,8 @@ func deleteUserCommand(s *session) *cobra.Command {
 func passwordCommand(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "passwd [NAME|ID]", Short: "Change a password: your own, or as administrator anybody's", Args: cobra.MaximumNArgs(1),
-		Long: `Change a password and end the tokens of its user. The new one is the first line of standard
-input, or LACRE_NEW_PASSWORD. Without a name it is your own: then you must have signed in
+		Long: `Change a password and end the tokens of its user. The new one is LACRE_NEW_PASSWORD, else
+asked for at a terminal, else the first line of standard input. Without a name it is your own: then you must have signed in
 with a password, in LACRE_PASSWORD or credentials.json, which is not changed: a data
 directory whose administrator got another password needs LACRE_PASSWORD from then on.`,
 		Example: `  lacre iam user passwd olga --data-dir ./data < password.txt
