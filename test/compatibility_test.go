@@ -62,12 +62,30 @@ func TestDocumentedCalls(t *testing.T) {
 	}
 }
 
-// TestDocumentedDifferences finds each number of the first table explained once, in order.
+// TestDocumentedDifferences finds each number explained once and in order, and some call
+// that has it.
 func TestDocumentedDifferences(t *testing.T) {
-	for i, row := range regexp.MustCompile(`(?m)^\| (\d+) \|`).FindAllStringSubmatch(compatibility(t), -1) {
-		if want := fmt.Sprint(i + 1); row[1] != want {
-			t.Errorf("got difference %s, want %s", row[1], want)
+	page := compatibility(t)
+	explained := regexp.MustCompile(`(?m)^\| (\d+) \|`).FindAllStringSubmatch(page, -1)
+	used := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `[A-Z]+ .* \\| \\d+ \\| (.*) \\|$").FindAllStringSubmatch(page, -1) {
+		for _, part := range strings.Split(row[1], ", ") {
+			var first, last int
+			if n, _ := fmt.Sscanf(part, "%d-%d", &first, &last); n == 0 {
+				continue // "same"
+			}
+			for n := first; n <= max(first, last); n++ {
+				used[fmt.Sprint(n)] = true
+			}
 		}
+	}
+	for i, row := range explained {
+		if want := fmt.Sprint(i + 1); row[1] != want || !used[want] {
+			t.Errorf("got difference %s (of some call: %t), want %s of some call", row[1], used[want], want)
+		}
+	}
+	if len(used) != len(explained) || len(used) == 0 {
+		t.Errorf("got %d differences of calls, and %d explained", len(used), len(explained))
 	}
 }
 
