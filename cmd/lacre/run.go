@@ -77,15 +77,22 @@ func (n *node) serve(name string, serve func(net.Listener) error) {
 	})
 }
 
-// watchStore ends the process when the embedded store has ended: it does so only when
-// it can no longer write its log.
+// watchStore sees to it that the end of the embedded store, which can no longer write
+// its log, is not silent. An edge that has loaded goes on serving what it knows, while
+// the API answers 500 and /readyz and lacre_store_up say why; any other node ends.
 func (n *node) watchStore(ctx context.Context) {
 	select {
 	case <-n.store.Done():
-		if err := n.store.Err(); err != nil {
-			n.failed <- fmt.Errorf("the store has stopped: %w", err)
-		}
 	case <-ctx.Done():
+		return
+	}
+	err := n.store.Err()
+	switch {
+	case err == nil:
+	case n.edge != nil && n.edge.Status().Ready:
+		n.log.Error("the edge goes on serving what it knows; nothing can be changed until this process is started again")
+	default:
+		n.failed <- fmt.Errorf("the store has stopped: %w", err)
 	}
 }
 
