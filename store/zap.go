@@ -25,9 +25,13 @@ func (b bridge) With(fields []zapcore.Field) zapcore.Core {
 	return b
 }
 
+// harmless is what etcd says, as a warning and an error, at every first start of a single
+// member: there is no older schema to detect, and it goes on to write the current one.
+var harmless = []string{"Failed to detect schema version", "failed to update storage version"}
+
 // Check implements zapcore.Core.
 func (b bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if b.Enabled(e.Level) {
+	if b.Enabled(e.Level) && !slices.Contains(harmless, e.Message) {
 		return ce.AddCore(e, b)
 	}
 	return ce

@@ -19,6 +19,7 @@ func TestWhatEtcdSaysIsLogged(t *testing.T) {
 	logger.Info("chatter")
 	logger.Warn("slow disk", zap.Int("ms", 700))
 	logger.Error("no peer")
+	logger.Error("failed to update storage version") // of every first start
 	if err := logger.Sync(); err != nil {
 		t.Error(err)
 	}
