@@ -34,7 +34,7 @@ var errorCodes = map[string]string{
 	"APIG.2029":  "there are no default certificates",
 	"APIG.2034":  "the register of ICP licences is the cloud's",
 	"APIG.2035":  "the register of ICP licences is the cloud's",
-	"APIG.2049":  "ports are stored; the edge has one listener for each protocol",
+	"APIG.2049":  "any port is taken and stored; the edge has one listener for each protocol",
 	"APIG.2050":  "a name has one domain in an instance whatever its ports: 3305",
 	"APIG.2051":  "",
 	"APIG.2101":  "",

@@ -29,6 +29,9 @@ type Config struct {
 	MinTLS uint16
 	// HTTPSPort is the port that redirects from plain HTTP name. 0 and 443 are left out.
 	HTTPSPort int
+	// ProxyHTTP proxies plain HTTP for the domains that do not redirect it to HTTPS and do
+	// not verify clients. Without it such requests are answered 404.
+	ProxyHTTP bool
 	// MaxConns is how many connections may be open at once over all listeners; what
 	// comes above is closed at once. 65,536 if zero.
 	MaxConns int
@@ -106,7 +109,8 @@ func New(cfg Config) (*Edge, error) {
 	e.keys = &keys{max: cfg.OpenKeys, sealer: cfg.Sealer, now: cfg.Now}
 	e.holdings = newHoldings(e)
 	e.base, e.refuse = e.baseTLS(), e.refusingTLS()
-	e.secure, e.plain = e.secureServer(), e.plainServer()
+	proxy := e.newProxy()
+	e.secure, e.plain = e.secureServer(proxy), e.plainServer(proxy)
 	if err := e.metrics.register(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("edge: registering metrics: %w", err)
 	}
@@ -181,7 +185,7 @@ func (e *Edge) ServeTLS(l net.Listener) error {
 
 // ServePlain accepts plain HTTP connections from l until Shutdown, and then returns
 // http.ErrServerClosed. It takes l over. Known hosts that want it are redirected to
-// HTTPS; nothing is proxied.
+// HTTPS; see Config.ProxyHTTP for the others.
 func (e *Edge) ServePlain(l net.Listener) error {
 	return e.plain.Serve(&countingListener{Listener: l, edge: e})
 }

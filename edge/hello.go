@@ -60,7 +60,7 @@ func (e *Edge) refusingTLS() *tls.Config {
 func (e *Edge) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	c := hello.Conn.(*conn)
 	s := e.index.resolve(hello.ServerName)
-	if s == nil {
+	if s == nil || s.noHTTPS {
 		c.refused = unrecognizedName
 		return e.refuse, nil
 	}

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log"
@@ -61,17 +62,18 @@ func forward(h http.Header, in *http.Request) {
 			delete(h, name)
 		}
 	}
-	_, port, _ := splitHost(in.Host)
-	if port == "" {
-		port = "443"
+	scheme, usual := "https", "443"
+	if in.TLS == nil {
+		scheme, usual = "http", "80"
 	}
+	_, port, _ := splitHost(in.Host)
 	client := clientIP(in.RemoteAddr)
 	h.Set("X-Forwarded-For", client.String())
 	h.Set("X-Forwarded-Host", in.Host)
-	h.Set("X-Forwarded-Proto", "https")
-	h.Set("X-Forwarded-Port", port)
+	h.Set("X-Forwarded-Proto", scheme)
+	h.Set("X-Forwarded-Port", cmp.Or(port, usual))
 	h.Set("X-Real-Ip", client.String())
-	h.Set("Forwarded", forwarded(client, in.Host))
+	h.Set("Forwarded", forwarded(client, in.Host, scheme))
 }
 
 // isForwarding tells whether a header, spelled in any way that a lenient upstream
@@ -89,12 +91,12 @@ func clientIP(remote string) netip.Addr {
 }
 
 // forwarded is RFC 7239 section 4; IPv6 is bracketed and quoted (section 6).
-func forwarded(client netip.Addr, host string) string {
+func forwarded(client netip.Addr, host, scheme string) string {
 	node := client.String()
 	if client.Is6() {
 		node = `"[` + node + `]"`
 	}
-	return `for=` + node + `;host="` + host + `";proto=https`
+	return `for=` + node + `;host="` + host + `";proto=` + scheme
 }
 
 // upstreamFailed answers for an upstream that did not. The reason goes to the log;

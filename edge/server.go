@@ -9,12 +9,9 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
-
-	"lacre/keypair"
 )
 
 const (
@@ -61,8 +58,7 @@ func (l serverLog) Write(line []byte) (int, error) {
 }
 
 // secureServer serves connections that are through their handshake.
-func (e *Edge) secureServer() *http.Server {
-	proxy := e.newProxy()
+func (e *Edge) secureServer(proxy http.Handler) *http.Server {
 	s := e.httpServer(func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, proxy) })
 	s.TLSConfig = &tls.Config{NextProtos: protocols} // makes Serve speak HTTP/2 too
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
@@ -77,13 +73,6 @@ func (e *Edge) secureServer() *http.Server {
 }
 
 func underTLS(c net.Conn) *conn { return c.(*tls.Conn).NetConn().(*conn) }
-
-// plainServer serves redirects; a request that comes with a body is no reason to wait.
-func (e *Edge) plainServer() *http.Server {
-	s := e.httpServer(e.redirect)
-	s.ReadTimeout = e.cfg.Timeouts.Header
-	return s
-}
 
 // serve answers one request: the site as it is now decides, and it must be the site
 // that the handshake was for.
@@ -102,19 +91,27 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler)
 	case !s.accepts(c, r.TLS):
 		x.Header().Set("Connection", "close")
 		refuse(x, http.StatusMisdirectedRequest, "The policy of this host has changed: connect again.")
-	case r.Method == http.MethodConnect:
+	default:
+		e.pass(x, s, proxy)
+	}
+}
+
+// pass answers with what the site shows: its upstream, or the built-in page.
+func (e *Edge) pass(x *exchange, s *site, proxy http.Handler) {
+	switch {
+	case x.in.Method == http.MethodConnect:
 		refuse(x, http.StatusMethodNotAllowed, "CONNECT is not supported.")
 	case s.upstream == nil:
 		builtInPage(x, s)
 	default:
-		proxy.ServeHTTP(x, x.request(context.WithValue(r.Context(), siteContext{}, s)))
+		proxy.ServeHTTP(x, x.request(context.WithValue(x.in.Context(), siteContext{}, s)))
 	}
 }
 
 // accepts tells whether a connection made earlier satisfies the policy as it is now:
 // a policy that became stricter, or other trust roots, end old connections.
 func (s *site) accepts(c *conn, state *tls.ConnectionState) bool {
-	return state.Version >= s.minTLS && (!s.verifyClient || s.trusts(c.roots))
+	return !s.noHTTPS && state.Version >= s.minTLS && (!s.verifyClient || s.trusts(c.roots))
 }
 
 func refuse(w http.ResponseWriter, status int, text string) {
@@ -132,31 +129,6 @@ func builtInPage(w http.ResponseWriter, s *site) {
 	name := html.EscapeString(s.host)
 	_, _ = io.WriteString(w, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>"+name+ // as above
 		"</title><h1>"+name+"</h1><p>This domain is served by Lacre and has no upstream yet.</p></html>\n")
-}
-
-// redirect answers plain HTTP: known hosts that want it go to HTTPS, nothing else is
-// served. 308 keeps method and body where 301 would not.
-func (e *Edge) redirect(w http.ResponseWriter, r *http.Request) {
-	host, _, ok := splitHost(r.Host)
-	s := e.index.resolve(host)
-	if !ok || s == nil || !s.redirect {
-		refuse(w, http.StatusNotFound, "There is nothing here over plain HTTP.")
-		return
-	}
-	canonical, err := keypair.CanonicalHost(host)
-	if err != nil {
-		refuse(w, http.StatusNotFound, "There is nothing here over plain HTTP.")
-		return
-	}
-	if p := e.cfg.HTTPSPort; p != 0 && p != 443 {
-		canonical = net.JoinHostPort(canonical, strconv.Itoa(p))
-	}
-	to := url.URL{Scheme: "https", Host: canonical, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
-	status := http.StatusPermanentRedirect
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		status = http.StatusMovedPermanently
-	}
-	http.Redirect(w, r, to.String(), status)
 }
 
 // splitHost splits the Host of a request. It is not ok when the port is no port; an

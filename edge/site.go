@@ -23,6 +23,8 @@ type site struct {
 	minTLS       uint16
 	verifyClient bool
 	redirect     bool
+	noHTTP       bool      // the domain's HTTP port is -1: nothing over plain HTTP
+	noHTTPS      bool      // the domain's HTTPS port is -1: no handshake
 	upstream     *upstream // nil shows the built-in page
 	slots        []*served // ECC before RSA
 }
@@ -40,6 +42,7 @@ func newSite(d *lacre.Domain, acquire func(certificateKey) *served) *site {
 		id: d.ID, project: d.ProjectID, instance: d.InstanceID, host: d.Host,
 		created: d.Created, revision: d.Revision,
 		minTLS: tlsVersion(d.MinTLS), verifyClient: d.VerifyClient, redirect: d.RedirectHTTPS,
+		noHTTP: d.HTTPPort == -1, noHTTPS: d.HTTPSPort == -1,
 		upstream: parseUpstream(d.Upstream),
 	}
 	for _, b := range byPreference(d.Bindings) {

@@ -20,13 +20,14 @@ import (
 // config file and a LACRE_… variable of the same name; flags win over variables,
 // variables over the file. Zero values of what is not mentioned choose the default.
 type Config struct {
-	DataDir   string
-	API       string
-	Edge      string
-	EdgeHTTP  string
-	Instance  string
-	Roles     []string
-	MasterKey string
+	DataDir       string
+	API           string
+	Edge          string
+	EdgeHTTP      string
+	EdgeHTTPProxy bool
+	Instance      string
+	Roles         []string
+	MasterKey     string
 
 	EtcdEndpoints    []string
 	EtcdCA           string
@@ -61,6 +62,7 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.API, "api", "127.0.0.1:8080", "address of the certificate API, health and metrics")
 	f.StringVar(&c.Edge, "edge", ":8443", "address of the TLS edge")
 	f.StringVar(&c.EdgeHTTP, "edge-http", ":8081", "address of the plain HTTP listener, which redirects to HTTPS")
+	f.BoolVar(&c.EdgeHTTPProxy, "edge-http-proxy", false, "proxy plain HTTP for the domains that do not redirect it and do not verify clients, instead of refusing it")
 	f.StringVar(&c.Instance, "instance", "", "serve the domains of this instance id only (default: all)")
 	f.StringSliceVar(&c.Roles, "roles", []string{"api", "edge"}, "what this node does: api, edge")
 	f.StringVar(&c.MasterKey, "master-key", "", "where the master key is: file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME (default file:DATA-DIR/master.key)")

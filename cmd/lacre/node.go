@@ -123,7 +123,7 @@ func (n *node) makeEdge(sealer lacre.Sealer) error {
 	}
 	n.edge, err = edge.New(edge.Config{
 		Feed: n.store, Sealer: sealer, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
-		AllowLoopback: n.cfg.UpstreamLocal, HTTPSPort: port(n.listeners["edge"]), Log: n.log, Metrics: n.metrics, Now: n.now,
+		AllowLoopback: n.cfg.UpstreamLocal, ProxyHTTP: n.cfg.EdgeHTTPProxy, HTTPSPort: port(n.listeners["edge"]), Log: n.log, Metrics: n.metrics, Now: n.now,
 	})
 	return err
 }
