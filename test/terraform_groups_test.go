@@ -16,8 +16,8 @@ type group struct {
 
 type urlDomain struct {
 	Name     string `json:"url_domain"`
-	MinTLS   string `json:"min_ssl_version"`
-	Redirect bool   `json:"is_http_redirect_to_https"`
+	MinTLS   string `json:"min_ssl_version,omitempty"`
+	Redirect bool   `json:"is_http_redirect_to_https,omitempty"`
 }
 
 func (d urlDomain) state() fields {
@@ -31,7 +31,7 @@ func (r *group) create(tf *terraform) {
 	made := tf.must(request{method: "POST", path: r.groups(), body: fields{"name": r.name, "remark": r.description}})
 	r.id = made["id"].(string)
 	for _, d := range r.domains {
-		tf.must(request{method: "POST", path: r.path() + "/domains", body: d})
+		tf.must(request{method: "POST", path: r.path() + "/domains", body: byKey(tf, d)})
 	}
 	r.setSubdomainAccess(tf)
 }
@@ -84,7 +84,7 @@ func (r *group) updateDomains(tf *terraform, before []fields) {
 	}
 	for _, d := range r.domains {
 		if !slices.ContainsFunc(before, func(old fields) bool { return same(old, d) }) {
-			tf.must(request{method: "POST", path: r.path() + "/domains", body: d})
+			tf.must(request{method: "POST", path: r.path() + "/domains", body: byKey(tf, d)})
 		}
 	}
 }
@@ -138,19 +138,19 @@ func (r groupDomain) find(tf *terraform) fields {
 	return nil
 }
 
-// body has the fields of create and update in the order of a sorted map, without empty ones.
-func (r *groupDomain) body(name string) any {
-	return struct {
+// body is that of create and update, without what is empty.
+func (r *groupDomain) body(tf *terraform, name string) fields {
+	return byKey(tf, struct {
+		Name      string `json:"url_domain,omitempty"`
+		MinTLS    string `json:"min_ssl_version,omitempty"`
+		Redirect  bool   `json:"is_http_redirect_to_https"`
 		HTTPPort  int    `json:"ingress_http_port,omitempty"`
 		HTTPSPort int    `json:"ingress_https_port,omitempty"`
-		Redirect  bool   `json:"is_http_redirect_to_https"`
-		MinTLS    string `json:"min_ssl_version,omitempty"`
-		Name      string `json:"url_domain,omitempty"`
-	}{r.http, r.https, r.redirectToHTTPS, r.minTLS, name}
+	}{name, r.minTLS, r.redirectToHTTPS, r.http, r.https})
 }
 
 func (r *groupDomain) create(tf *terraform) {
-	tf.must(request{method: "POST", path: r.group.path() + "/domains", body: r.body(r.name), header: jsonHeader})
+	tf.must(request{method: "POST", path: r.group.path() + "/domains", body: r.body(tf, r.name), header: jsonHeader})
 }
 
 func (r *groupDomain) read(tf *terraform) fields {
@@ -171,7 +171,7 @@ func (r *groupDomain) update(tf *terraform, before fields) {
 	body.http = cmp.Or(r.http, int(before["ingress_http_port"].(float64)))
 	body.https = cmp.Or(r.https, int(before["ingress_https_port"].(float64)))
 	body.minTLS = cmp.Or(r.minTLS, before["min_ssl_version"].(string))
-	tf.must(request{method: "PUT", path: r.group.path() + "/domains/" + r.id, body: body.body(""), header: jsonHeader})
+	tf.must(request{method: "PUT", path: r.group.path() + "/domains/" + r.id, body: body.body(tf, ""), header: jsonHeader})
 }
 
 func (r *groupDomain) destroy(tf *terraform) {

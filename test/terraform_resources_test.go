@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ type certificate struct {
 	certificateBody
 }
 
-// certificateBody is in the library's order of fields.
+// certificateBody is what create and update send, without what is empty.
 type certificateBody struct {
 	Name       string `json:"name"`
 	Content    string `json:"cert_content"`
@@ -44,10 +45,23 @@ type certificateBody struct {
 	TrustRoot  string `json:"trusted_root_ca,omitempty"`
 }
 
+// byKey is a body as the library sends it: made a map first, hence sorted by key.
+func byKey(tf *terraform, body any) fields {
+	text, err := json.Marshal(body)
+	if err != nil {
+		tf.Fatal(err)
+	}
+	sorted := fields{}
+	if err := json.Unmarshal(text, &sorted); err != nil {
+		tf.Fatal(err)
+	}
+	return sorted
+}
+
 var certificateHeader = map[string]string{"Content-Type": "application/json", "X-Language": "en-us"}
 
 func (r *certificate) create(tf *terraform) {
-	made := tf.must(request{method: "POST", path: "/certificates", body: r.certificateBody, header: certificateHeader})
+	made := tf.must(request{method: "POST", path: "/certificates", body: byKey(tf, r.certificateBody), header: certificateHeader})
 	r.id = made["id"].(string)
 }
 
@@ -66,7 +80,7 @@ func (r *certificate) read(tf *terraform) fields {
 func (r *certificate) update(tf *terraform, before fields) {
 	body := r.certificateBody
 	body.Type, body.InstanceID = before["type"].(string), before["instance_id"].(string)
-	tf.must(request{method: "PUT", path: "/certificates/" + r.id, body: body, header: certificateHeader})
+	tf.must(request{method: "PUT", path: "/certificates/" + r.id, body: byKey(tf, body), header: certificateHeader})
 }
 
 func (r *certificate) destroy(tf *terraform) {
@@ -107,14 +121,12 @@ func (r *domainCertificate) create(tf *terraform) {
 func (r *domainCertificate) read(tf *terraform) fields {
 	domain := r.domain.find(tf)
 	infos, _ := domain["ssl_infos"].([]any)
-	if len(infos) == 0 {
-		return nil
-	}
-	var ids []any
 	for _, info := range infos {
-		ids = append(ids, info.(fields)["ssl_id"])
+		if id := info.(fields)["ssl_id"]; id == r.certificate.id {
+			return fields{"certificate_id": id, "verified_client_certificate_enabled": domain["verified_client_certificate_enabled"]}
+		}
 	}
-	return fields{"certificate_ids": ids, "verified_client_certificate_enabled": domain["verified_client_certificate_enabled"]}
+	return nil
 }
 
 // update can change the flag only: it attaches once more.
@@ -123,7 +135,7 @@ func (r *domainCertificate) update(tf *terraform, _ fields) { r.create(tf) }
 func (r *domainCertificate) destroy(tf *terraform) { gone(tf, r.call(tf, "detach")) }
 
 func (r *domainCertificate) configured() fields {
-	return fields{"certificate_ids": []any{r.certificate.id}, "verified_client_certificate_enabled": r.verify}
+	return fields{"certificate_id": r.certificate.id, "verified_client_certificate_enabled": r.verify}
 }
 
 // batch is huaweicloud_apig_certificate_batch_domains_associate, or with an empty
