@@ -164,8 +164,10 @@ func (k *Keystone) send(req *http.Request) (*keystoneAnswer, error) {
 }
 
 func (k *Keystone) exchange(req *http.Request) (*keystoneAnswer, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), k.config.Timeout)
+	defer cancel()
 	req.Header.Set("Accept", "application/json")
-	resp, err := k.client.Do(req)
+	resp, err := k.client.Do(req.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -222,8 +224,6 @@ func (k *Keystone) servicePass(ctx context.Context) (string, error) {
 		if text := k.pass.current(k.now()); text != "" {
 			return text, nil
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.config.Timeout)
-		defer cancel()
 		return k.signIn(ctx)
 	})
 	if err != nil {
