@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
 
 	"lacre"
 	"lacre/api"
@@ -94,7 +97,7 @@ func TestSignedByAccessKeys(t *testing.T) {
 	hers := w.signed(made["access"].(string), made["secret"].(string), time.Now)
 	hers.base = w.url + "/v2/" + project + "/apigw"
 	id := hers.post("/certificates", w.form("cert_signed", "www.a.test")).ok(200).text("id")
-	hers.on("apic").get("/certificates/"+id+"?x=%E8%AF%81+a&flag").ok(200)
+	hers.on("apic").get("/certificates/" + id + "?x=%E8%AF%81+a&flag").ok(200)
 	hers.get("/certificates?instance_id").refused(403, "APIG.1005") // not among the role's permissions
 	hers.get(w.url+"/v2/"+w.project+"/apigw/certificates/"+id, "X-Project-Id", project).refused(403, "APIG.1005")
 	boss.get(hers.base+"/certificates/"+id).refused(403, "APIG.1005") // an administrator without a role
@@ -121,6 +124,37 @@ func TestSignedByAccessKeys(t *testing.T) {
 		if strings.Contains(shared.log.String(), secret) {
 			t.Error("got a secret in the log")
 		}
+	}
+}
+
+// Every identity call of the document is served, and to nobody unknown.
+func TestDocumentedIdentityCallsAreServed(t *testing.T) {
+	key, err := iam.NewTokenKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, err := iam.New(iam.Config{Users: shared.store, TokenKey: key, Sealer: shared.sealer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, func(c *api.Config, _ *lacre.Config) { c.IAM, c.Auth = identity, identity })
+	w.http.Transport.(*contract).iam = true
+	calls := 0
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			if !strings.HasPrefix(path, "/v3") || method+path == "POST/v3/auth/tokens" {
+				continue
+			}
+			calls++
+			w.as("").send(method, w.url+regexp.MustCompile(`{\w+}`).ReplaceAllString(path, "x"), nil).ok(http.StatusUnauthorized)
+		}
+	}
+	if calls < 20 {
+		t.Errorf("got %d identity calls in the document, want all of them", calls)
 	}
 }
 
