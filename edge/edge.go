@@ -76,6 +76,7 @@ func (t Timeouts) withDefaults() Timeouts {
 
 // Edge is a TLS data plane. It is safe for concurrent use.
 type Edge struct {
+	id      string // in loopHeader, made anew at each start
 	cfg     Config
 	log     *slog.Logger
 	sampled sampler
@@ -103,7 +104,7 @@ func New(cfg Config) (*Edge, error) {
 		return nil, errors.New("edge: Feed and Sealer are required")
 	}
 	cfg = cfg.withDefaults()
-	e := &Edge{cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress()}
+	e := &Edge{id: "lacre-" + lacre.NewID(), cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress()}
 	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.metrics = newMetrics(e)
 	e.keys = &keys{max: cfg.OpenKeys, sealer: cfg.Sealer, now: cfg.Now}

@@ -20,25 +20,26 @@ const statusClientGone = 499
 
 // newProxy returns the handler that forwards a request to the upstream of the site in
 // its context.
-func (e *Edge) newProxy() *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		Rewrite:   rewrite,
+func (e *Edge) newProxy() http.Handler {
+	return e.guarded(&httputil.ReverseProxy{
+		Rewrite:   e.rewrite,
 		Transport: e.newRouter(),
 		// Event streams and bodies of unknown length are flushed at once in any case. One
 		// of known length waits this long for more, which spares a flush of its own for
 		// the header of every small response.
-		FlushInterval: 10 * time.Millisecond,
-		BufferPool:    &buffers{},
-		ErrorHandler:  e.upstreamFailed,
-		ErrorLog:      log.New(serverLog{e}, "", 0),
-	}
+		FlushInterval:  10 * time.Millisecond,
+		BufferPool:     &buffers{},
+		ModifyResponse: checkStatus,
+		ErrorHandler:   e.upstreamFailed,
+		ErrorLog:       log.New(serverLog{e}, "", 0),
+	})
 }
 
 func siteOf(ctx context.Context) *site { return ctx.Value(siteContext{}).(*site) }
 
 // rewrite turns the request around: to the upstream's address, with the client's path,
 // query and Host, and with headers about the client that can be relied upon.
-func rewrite(r *httputil.ProxyRequest) {
+func (e *Edge) rewrite(r *httputil.ProxyRequest) {
 	if u := siteOf(r.In.Context()).upstream; u.err == nil { // else the router refuses
 		r.Out.URL.RawQuery = r.In.URL.RawQuery // as sent: nothing here reads it
 		r.SetURL(u.url)
@@ -52,6 +53,7 @@ func rewrite(r *httputil.ProxyRequest) {
 		}
 	}
 	forward(r.Out.Header, r.In)
+	r.Out.Header.Add(loopHeader, e.id)
 }
 
 // forward replaces everything a client could say about itself by what this connection

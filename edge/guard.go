@@ -1,0 +1,48 @@
+package edge
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// loopHeader names every edge that a request has come through (RFC 8586). Without it
+// one request to a domain whose upstream is the edge itself would go round until it has
+// taken every connection there is.
+const loopHeader = "Cdn-Loop"
+
+// guarded keeps from the proxy what must not reach any upstream.
+func (e *Edge) guarded(proxy *httputil.ReverseProxy) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !asksPath(r.URL):
+			refuse(w, http.StatusBadRequest, "The request target is not a path.")
+		case e.loops(r):
+			refuse(w, http.StatusLoopDetected, "The upstream of this host leads back here.")
+		default:
+			proxy.ServeHTTP(w, r)
+		}
+	}
+}
+
+// asksPath tells whether the target of a request is a path that can be asked of an
+// upstream. One such as "x:http://other/" is opaque to net/url and would be sent as it
+// is, naming another host than the one that was checked. A blank, which HTTP/2 lets
+// through, would end the target of an HTTP/1.1 request early.
+func asksPath(u *url.URL) bool { return u.Opaque == "" && !strings.Contains(u.RawQuery, " ") }
+
+// loops tells whether a request has come through this edge before.
+func (e *Edge) loops(r *http.Request) bool {
+	return slices.ContainsFunc(r.Header[loopHeader], func(v string) bool { return strings.Contains(v, e.id) })
+}
+
+// checkStatus refuses a status that is none: net/http panics when told to answer with it.
+func checkStatus(r *http.Response) error {
+	if r.StatusCode < 100 || r.StatusCode > 999 {
+		return fmt.Errorf("upstream status %d", r.StatusCode)
+	}
+	return nil
+}

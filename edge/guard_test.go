@@ -1,0 +1,142 @@
+package edge_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"lacre/edge"
+)
+
+// rawUpstream answers every request with the same bytes, and tells what it was sent.
+func rawUpstream(t *testing.T, answer string) (address string, lines chan string) {
+	t.Helper()
+	l := listen(t)
+	t.Cleanup(func() { l.Close() })
+	lines = make(chan string, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				line, _ := bufio.NewReader(c).ReadString('\n')
+				lines <- strings.TrimRight(line, "\r\n")
+				io.WriteString(c, answer)
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String(), lines
+}
+
+const emptyAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+// TestRequestTargets: the upstream is asked for a path of its own and nothing else. A
+// target in absolute form would say another Host there than the one checked here
+// (RFC 9112 section 3.2.2), a blank would end the target early.
+func TestRequestTargets(t *testing.T) {
+	w := newWorld(t)
+	address, lines := rawUpstream(t, emptyAnswer)
+	w.site("a.example.com", upstream(address+"/base"))
+	for _, test := range []struct {
+		target string
+		status int
+		want   string
+	}{
+		{"/p?q", 200, "GET /base/p?q HTTP/1.1"},
+		{"https://a.example.com/p", 200, "GET /base/p HTTP/1.1"},
+		{"https://a.example.com", 200, "GET /base/ HTTP/1.1"},
+		{"https://other.example.com/p", 421, ""},
+		{"x:http://other.example.com/secret", 400, ""},
+		{"x:secret", 400, ""},
+	} {
+		t.Run(test.target, func(t *testing.T) {
+			c := w.connect("a.example.com")
+			fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: a.example.com\r\n\r\n", test.target)
+			wantTarget(t, c, lines, test.status, test.want)
+		})
+	}
+	t.Run("a blank over HTTP/2", func(t *testing.T) {
+		r, _ := http.NewRequest("GET", "https://a.example.com/", nil)
+		r.URL = &url.URL{Scheme: "https", Host: "a.example.com", Path: "/p", RawQuery: "q HTTP/1.0"}
+		resp, err := w.client(true).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		wantSent(t, lines, resp.StatusCode, 400, "")
+	})
+}
+
+func wantTarget(t *testing.T, c net.Conn, lines chan string, status int, want string) {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSent(t, lines, resp.StatusCode, status, want)
+}
+
+func wantSent(t *testing.T, lines chan string, status, wantStatus int, want string) {
+	t.Helper()
+	got := ""
+	select {
+	case got = <-lines:
+	default:
+	}
+	if status != wantStatus || got != want {
+		t.Errorf("got %d, the upstream was sent %q, want %d, %q", status, got, wantStatus, want)
+	}
+}
+
+// TestImpossibleStatus: net/http panics when it is told to answer with a status that is
+// none.
+func TestImpossibleStatus(t *testing.T) {
+	w := newWorld(t)
+	address, _ := rawUpstream(t, "HTTP/1.1 042 What\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	w.site("a.example.com", upstream(address))
+	eachHTTP(t, func(t *testing.T, http2 bool) {
+		if status, err := request(t, w.client(http2), "https://a.example.com/"); status != http.StatusBadGateway {
+			t.Errorf("got %d, %v, want 502", status, err)
+		}
+	})
+	if strings.Contains(w.log.String(), "panic") {
+		t.Error("a handler panicked")
+	}
+}
+
+// TestUpstreamThatIsTheEdge: one request of a tenant must not become as many as the edge
+// can hold. A header that a client sends takes nothing away from that.
+func TestUpstreamThatIsTheEdge(t *testing.T) {
+	w := newWorld(t, func(c *edge.Config) { c.MaxConns = 100 })
+	_, port, _ := net.SplitHostPort(w.addr)
+	w.site("localhost", upstream("https://localhost:"+port))
+	eachHTTP(t, func(t *testing.T, http2 bool) {
+		client := w.client(http2)
+		client.Timeout = 10 * time.Second
+		for _, header := range []http.Header{{}, {"Cdn-Loop": {"other; v=1"}}, {"Connection": {"Cdn-Loop"}}} {
+			if http2 && header["Connection"] != nil {
+				continue // HTTP/2 has no such header
+			}
+			r, _ := http.NewRequest("GET", "https://localhost/", nil)
+			r.Header = header
+			resp, err := client.Do(r)
+			if err != nil {
+				t.Fatalf("%v: %v, with %d connections open", header, err, w.edge.Status().Connections)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusLoopDetected {
+				t.Errorf("%v: got %d, want 508", header, resp.StatusCode)
+			}
+		}
+	})
+}
