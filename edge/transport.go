@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -73,9 +74,22 @@ func (e *Edge) newTransport(protocols *http.Protocols, patience time.Duration) *
 }
 
 // metadata are addresses at which clouds hand out credentials outside the link-local
-// ranges: AWS over IPv6, Alibaba Cloud.
+// ranges: AWS and Google over IPv6, Alibaba Cloud, Azure's WireServer.
 var metadata = [...]netip.Addr{
-	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"),
+	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fd20:ce::254"),
+	netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16"),
+}
+
+// nat64 leads to the IPv4 address in its last four octets (RFC 6052 section 2.1).
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// destination is where a packet to addr arrives in the end.
+func destination(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if octets := addr.As16(); nat64.Contains(addr) {
+		return netip.AddrFrom4([4]byte(octets[12:]))
+	}
+	return addr
 }
 
 // refuseAddress is the dialer's last look at where a tenant's upstream really leads,
@@ -85,10 +99,10 @@ func (e *Edge) refuseAddress(_, address string, _ syscall.RawConn) error {
 	if err != nil {
 		return fmt.Errorf("upstream address %q: %w", address, err)
 	}
-	addr := ap.Addr().Unmap().WithZone("")
+	addr := destination(ap.Addr())
 	switch {
 	case addr.IsLinkLocalUnicast(), addr.IsMulticast(), addr.IsUnspecified(),
-		addr == metadata[0], addr == metadata[1],
+		slices.Contains(metadata[:], addr),
 		addr.IsLoopback() && !e.cfg.AllowLoopback:
 		return fmt.Errorf("upstream address %s is not allowed", addr)
 	}

@@ -22,6 +22,12 @@ func TestRefuseAddress(t *testing.T) {
 		{"[fd00:ec2::254]:80", true, false},
 		{"100.100.100.200:80", true, false},
 		{"[::ffff:100.100.100.200]:80", true, false},
+		{"168.63.129.16:80", true, false},
+		{"[fd20:ce::254]:80", true, false},
+		{"[64:ff9b::a9fe:a9fe]:80", true, false}, // NAT64 of 169.254.169.254
+		{"[64:ff9b::7f00:1]:80", true, true},     // and of 127.0.0.1
+		{"[64:ff9b::]:80", true, false},
+		{"[64:ff9b::c000:201]:80", false, false},
 		{"0.0.0.0:80", true, false},
 		{"[::]:80", true, false},
 		{"224.0.0.1:80", true, false},
