@@ -58,8 +58,7 @@ func (k *keys) openCold(ctx context.Context, v *version) (*opened, error) {
 		return nil, err
 	}
 	v.failed = nil
-	v.opened.Store(o)
-	k.keep(v)
+	k.keep(v, o)
 	return o, nil
 }
 
@@ -81,13 +80,15 @@ func (k *keys) unseal(ctx context.Context, v *version) (*opened, error) {
 	return o, nil
 }
 
-// keep adds v to the ring, in place of an idle one when the ring is full.
-func (k *keys) keep(v *version) {
+// keep adds v to the ring, in place of an idle one when the ring is full. A version that
+// was dropped is not kept: only the handshake that asks for it now still uses it.
+func (k *keys) keep(v *version, o *opened) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if v.slot != 0 {
+	if v.dropped {
 		return
 	}
+	v.opened.Store(o)
 	if len(k.ring) < k.max {
 		k.ring = append(k.ring, v)
 		v.slot = len(k.ring)
@@ -112,14 +113,15 @@ func (k *keys) idle() *version {
 	}
 }
 
-// drop closes the key of a version that was superseded or is no longer served. A
-// handshake that chose it before still finishes with it.
+// drop closes the key of a version that was superseded or is no longer served, for good.
+// A handshake that chose it before still finishes with it.
 func (k *keys) drop(v *version) {
 	if v == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	v.dropped = true
 	v.opened.Store(nil)
 	if v.slot == 0 {
 		return

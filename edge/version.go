@@ -45,6 +45,7 @@ type version struct {
 	failed  error      // why the last attempt failed; guarded by opening
 	retry   time.Time  // when to try again; guarded by opening
 	slot    int        // where keys holds it, from 1, 0 if not; guarded by keys.mu
+	dropped bool       // superseded or no longer served; guarded by keys.mu
 }
 
 // newVersion copies what it keeps of v: a record's slices share one large buffer.
