@@ -27,7 +27,8 @@
 //
 // No session is resumed onto another name, certificate version or policy, and none at
 // all where client certificates are demanded. No request is answered on a connection
-// that was made for another domain. Nothing a client says about itself reaches an
-// upstream. A version whose key does not open, or does not belong to its leaf, never
-// takes the place of one that works. Losing the store changes nothing that is served.
+// that was made for another domain. What a client says in the forwarding headers
+// (Forwarded, X-Forwarded-*, X-Real-IP, Client-Cert*) reaches no upstream. A version whose
+// key does not open, or does not belong to its leaf, never takes the place of one that
+// works. Losing the store changes nothing that is served.
 package edge

@@ -3,6 +3,7 @@ package edge
 import (
 	"cmp"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -80,7 +81,7 @@ func parseUpstream(text string) *upstream {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return &upstream{err: fmt.Errorf("upstream: %w", err)}
+		return &upstream{err: errors.New("upstream: not a URL")} // url.Parse would quote its password
 	case u.Host == "" || u.User != nil:
 		return &upstream{err: fmt.Errorf("upstream %q: want scheme://host[:port][/path]", u.Redacted())}
 	}

@@ -69,6 +69,7 @@ func TestUpstreamFailures(t *testing.T) {
 		"ftp://127.0.0.1/":                     502,
 		"http://":                              502,
 		"http://user:secret@127.0.0.1:1/":      502,
+		"http://user:secret@127.0.0.1:x/":      502,
 		"http://169.254.169.254/latest/":       502,
 		"http://[::ffff:169.254.169.254]/":     502,
 		"http://[fe80::1]/":                    502,
