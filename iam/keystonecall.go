@@ -93,8 +93,8 @@ func (k *Keystone) validate(ctx context.Context, text string) (*keystoneToken, e
 	return t, err
 }
 
-// show asks Keystone about a token. A 404 says that the token is not valid, unless it is
-// the asker's own: then nothing was found at this URL at all.
+// show asks Keystone about a token. A 404 in Keystone's form says that the token is not
+// valid; at a URL that is none of its calls it answers with a page.
 func (k *Keystone) show(ctx context.Context, asker, subject string) (*keystoneToken, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.tokens+"?nocatalog", nil)
 	if err != nil {
@@ -110,7 +110,7 @@ func (k *Keystone) show(ctx context.Context, asker, subject string) (*keystoneTo
 		return readToken(a.body)
 	case a.refuses(http.StatusUnauthorized):
 		return nil, errAsker
-	case a.refuses(http.StatusNotFound) && asker != subject:
+	case a.refuses(http.StatusNotFound):
 		return nil, errInvalidToken
 	}
 	return nil, unavailable("validating a token: keystone answered %d", a.status)

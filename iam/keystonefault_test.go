@@ -83,11 +83,12 @@ func TestKeystoneFaults(t *testing.T) {
 	}
 }
 
-// A 404 about its own token says nothing about the token: it was accepted as the asker's.
-func TestKeystoneThatIsNotThere(t *testing.T) {
+// Keystone may accept a token and yet not vouch for it: that of an application credential
+// with access rules, which somebody would have to heed.
+func TestKeystoneTokensWithAccessRules(t *testing.T) {
 	w := newKeystoneWorld(t, bySelf)
 	w.double.set(func(rw http.ResponseWriter, _ *http.Request) { problem(rw, 404) })
-	w.fails(t, "good", "good", lacre.CodeIAMUnavailable)
+	w.fails(t, "good", "good", lacre.CodeTokenInvalid)
 }
 
 func TestKeystoneDown(t *testing.T) {
