@@ -10,7 +10,7 @@ FUZZTIME    ?= 60s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: all build demo test race rotation sdk lint vuln fuzz nightly bench clean
+.PHONY: all build demo test deps race rotation sdk lint vuln fuzz nightly bench clean
 
 all: build
 
@@ -20,7 +20,12 @@ build: ## the one binary
 demo: build ## create, serve, modify and serve again, then stay up (ONCE=--once exits)
 	$(BIN) demo $(ONCE)
 
-test: lint race rotation sdk ## everything
+test: deps lint race rotation sdk ## everything
+
+# What the tests start beside Lacre, without installing it as a service. A test whose peer
+# is missing skips, unless CI=true.
+deps:
+	@command -v keystone-manage >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-keystone >/dev/null || true
 
 # The race detector needs cgo and a C compiler; the product does not.
 race:

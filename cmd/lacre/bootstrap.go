@@ -18,7 +18,11 @@ const firstInstance = "default"
 // tokenKey names the cluster secret that signs tokens.
 const tokenKey = "token-key"
 
+// makeIAM makes what recognises callers: our own IAM or an outside Keystone.
 func (n *node) makeIAM(ctx context.Context, ring *keyring.Keyring) error {
+	if n.cfg.KeystoneURL != "" {
+		return n.makeKeystone()
+	}
 	key, err := ring.Secret(ctx, tokenKey, iam.NewTokenKey)
 	if err != nil {
 		return fmt.Errorf("reading the token key: %w", err)
@@ -27,6 +31,7 @@ func (n *node) makeIAM(ctx context.Context, ring *keyring.Keyring) error {
 	if n.iam, err = iam.New(iam.Config{Users: n.store, Sealer: ring, TokenKey: key, Now: n.now, Log: n.log}); err != nil {
 		return err
 	}
+	n.auth, n.identity = n.iam, n.iam
 	if !n.cfg.has("api") {
 		return nil
 	}

@@ -41,6 +41,16 @@ type Config struct {
 	APIInsecure bool
 	RateLimit   int
 
+	KeystoneURL          string
+	KeystoneCA           string
+	KeystoneInsecure     bool
+	KeystoneUser         string
+	KeystonePasswordFile string
+	KeystoneUserDomain   string
+	KeystoneProject      string
+	KeystoneRoles        []string
+	KeystoneCache        time.Duration
+
 	TLSMinVersion       string
 	UpstreamCA          string
 	UpstreamLocal       bool
@@ -76,6 +86,15 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.APIKey, "api-key", "", "file with the API's own private key")
 	f.BoolVar(&c.APIInsecure, "api-insecure", false, "allow the API beyond loopback without TLS")
 	f.IntVar(&c.RateLimit, "rate-limit", 10000, "requests a second that one caller may send to the API, twice as many at once; 0 for no limit")
+	f.StringVar(&c.KeystoneURL, "keystone-url", "", "take tokens of this OpenStack Keystone (identity API v3) instead of issuing them")
+	f.StringVar(&c.KeystoneCA, "keystone-ca", "", "file with CA certificates to trust for Keystone instead of the system's")
+	f.BoolVar(&c.KeystoneInsecure, "keystone-insecure", false, "allow a Keystone beyond loopback without TLS")
+	f.StringVar(&c.KeystoneUser, "keystone-user", "", "user that validates tokens at Keystone (default: each token validates itself)")
+	f.StringVar(&c.KeystonePasswordFile, "keystone-password-file", "", "file with that user's password")
+	f.StringVar(&c.KeystoneUserDomain, "keystone-user-domain", "Default", "domain of that user and its project")
+	f.StringVar(&c.KeystoneProject, "keystone-project", "service", "project in which that user has its role")
+	f.StringSliceVar(&c.KeystoneRoles, "keystone-roles", []string{"admin=admin", "member=operator", "reader=viewer"}, "what roles of Keystone mean here: ROLE=admin, ROLE=operator or ROLE=viewer")
+	f.DurationVar(&c.KeystoneCache, "keystone-cache", 30*time.Second, "how long a token of Keystone is believed without asking again, at most 1m")
 	f.StringVar(&c.TLSMinVersion, "tls-min-version", "1.2", "lowest TLS version of the edge, whatever a domain allows: 1.2 or 1.3")
 	f.StringVar(&c.UpstreamCA, "upstream-ca", "", "file with CA certificates to trust for https upstreams, besides the system's")
 	f.BoolVar(&c.UpstreamLocal, "upstream-loopback", true, "let domains name upstreams on this machine's loopback; switch off where tenants do not trust each other")
@@ -196,7 +215,7 @@ func (c *Config) check(f *pflag.FlagSet) error {
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return usagef("--log-format: expected text or json")
 	}
-	return cmp.Or(c.checkRoles(), c.checkAddresses(), c.checkExposure())
+	return cmp.Or(c.checkRoles(), c.checkAddresses(), c.checkExposure(), c.checkKeystone())
 }
 
 func (c *Config) checkRoles() error {
@@ -226,8 +245,7 @@ func (c *Config) checkAddresses() error {
 // the API shows health and metrics only.
 func (c *Config) checkExposure() error {
 	host, _, _ := net.SplitHostPort(c.API) // checked above
-	ip := net.ParseIP(host)
-	if !c.has("api") || c.APICert != "" || c.APIInsecure || host == "localhost" || ip != nil && ip.IsLoopback() {
+	if !c.has("api") || c.APICert != "" || c.APIInsecure || isLoopback(host) {
 		return nil
 	}
 	return hinted{

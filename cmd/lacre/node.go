@@ -32,9 +32,12 @@ type node struct {
 	now     func() time.Time
 	store   *store.Store
 	service *lacre.Service
-	iam     *iam.IAM
+	iam     *iam.IAM   // nil with an outside Keystone
 	edge    *edge.Edge // nil without the role
 	metrics *prometheus.Registry
+
+	auth     api.Authenticator // who sends a request: the iam, or an outside Keystone
+	identity http.Handler      // of the identity calls
 
 	apiServer *http.Server
 	apiTLS    *tls.Config             // nil for plain HTTP
@@ -150,7 +153,7 @@ func limit(n int) int {
 }
 
 func (n *node) makeAPI() {
-	cfg := api.Config{Service: n.service, Auth: n.iam, IAM: n.iam, Ready: n.ready, Metrics: n.metrics, Log: n.log, RateLimit: limit(n.cfg.RateLimit)}
+	cfg := api.Config{Service: n.service, Auth: n.auth, IAM: n.identity, Ready: n.ready, Metrics: n.metrics, Log: n.log, RateLimit: limit(n.cfg.RateLimit)}
 	if !n.cfg.has("api") {
 		cfg.Service, cfg.Auth, cfg.IAM = nil, nil, nil
 	}

@@ -21,8 +21,9 @@ func serveCommand(env map[string]string) *cobra.Command {
 		Long: `Run the certificate API and the TLS edge.
 
 The first start on an empty store creates a project, an instance called default and an
-administrator, and writes them to DATA-DIR/credentials.json. Every start writes the
-addresses to DATA-DIR/endpoints.json once all listeners accept.
+administrator, and writes them to DATA-DIR/credentials.json; with --keystone-url these
+are Keystone's. Every start writes the addresses to DATA-DIR/endpoints.json once all
+listeners accept.
 
 Every flag is also a key of the config file (data-dir: /var/lib/lacre) and a variable
 (LACRE_DATA_DIR). Flags win over variables, variables over the file.`,
