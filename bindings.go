@@ -23,6 +23,9 @@ func (s *Service) AttachDomains(ctx context.Context, by Caller, projectID, certi
 		return nil, err
 	}
 	return s.bind(ctx, by, CanBind, projectID, certificateID, func(c *Certificate) ([]target, error) {
+		if err := checkRefs(refs); err != nil {
+			return nil, err
+		}
 		if err := s.instancesExist(ctx, projectID, refs); err != nil {
 			return nil, err
 		}
@@ -245,11 +248,8 @@ func (s *Service) unbinding(c *Certificate, list []target) Tx {
 
 // resolve finds the domains that refs name, each once, and the names without any.
 func (s *Service) resolve(ctx context.Context, c *Certificate, refs []DomainRef) (targets []target, missing []string, err error) {
-	if len(refs) == 0 {
-		return nil, nil, FieldErrorf(CodeNothingBound, "domains", "expected at least one domain")
-	}
-	if len(refs) > maxRefs {
-		return nil, nil, FieldErrorf(CodeInvalidField, "domains", "expected at most %d domains", maxRefs)
+	if err := checkRefs(refs); err != nil {
+		return nil, nil, err
 	}
 	for _, ref := range refs {
 		domains, err := s.named(ctx, c, ref)
@@ -267,6 +267,23 @@ func (s *Service) resolve(ctx context.Context, c *Certificate, refs []DomainRef)
 		return nil, nil, FieldErrorf(CodeInvalidField, "domains", "expected at most %d domains, these names stand for %d", maxRefs, len(targets))
 	}
 	return targets, missing, nil
+}
+
+// checkRefs bounds what a batch asks of the store, which is a read or two for each
+// instance of each name.
+func checkRefs(refs []DomainRef) error {
+	switch {
+	case len(refs) == 0:
+		return FieldErrorf(CodeNothingBound, "domains", "expected at least one domain")
+	case len(refs) > maxRefs:
+		return FieldErrorf(CodeInvalidField, "domains", "expected at most %d domains", maxRefs)
+	}
+	for _, ref := range refs {
+		if len(ref.InstanceIDs) > maxRefs {
+			return FieldErrorf(CodeInvalidField, "instance_ids", "expected at most %d instances for one domain", maxRefs)
+		}
+	}
+	return nil
 }
 
 // addTarget adds t unless its domain is there; the later flag wins.

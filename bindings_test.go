@@ -2,6 +2,8 @@ package lacre_test
 
 import (
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -156,6 +158,26 @@ func TestBindInBulk(t *testing.T) {
 	w.ok(w.tryDropGroup(groups[0]))
 	w.ok(w.tryDetachNames(c, refs...))
 	w.wantHosts(c)
+}
+
+// TestBatchesAreBounded: whoever may bind must not keep the store busy with one call.
+func TestBatchesAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, d := w.create(w.upload("web_cert", "*.a.test")), w.home("www.a.test")
+	w.attach(c, d, nil)
+	var reads atomic.Int64
+	w.tap.onRead(func(lacre.Record) error { reads.Add(1); return nil })
+	many := slices.Repeat([]lacre.DomainRef{ref(d.Host, d.InstanceID)}, 41)
+	wide := ref(d.Host, slices.Repeat([]string{d.InstanceID}, 41)...)
+	for field, refs := range map[string][]lacre.DomainRef{"domains": many, "instance_ids": {wide}} {
+		_, err := w.tryAttachNames(c, refs...)
+		wantField(t, err, lacre.CodeInvalidField, field)
+		wantField(t, w.tryDetachNames(c, refs...), lacre.CodeInvalidField, field)
+	}
+	if got := reads.Load(); got != 4 {
+		t.Errorf("got %d reads, want one of the certificate for each call", got)
+	}
 }
 
 func TestDetachDomains(t *testing.T) {
