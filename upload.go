@@ -134,12 +134,7 @@ func equalAll(a, b [][]byte) bool {
 
 // covers refuses an upload that leaves one of the hosts without a valid certificate.
 func (up *upload) covers(hosts []string) error {
-	var missing []string
-	for _, h := range hosts {
-		if !up.pair.Facts.Covers(h) {
-			missing = append(missing, h)
-		}
-	}
+	missing := up.pair.Facts.Uncovered(hosts)
 	if len(missing) == 0 {
 		return nil
 	}

@@ -1,8 +1,12 @@
 package keypair_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"lacre/keypair"
 )
@@ -133,5 +137,26 @@ func TestCovers(t *testing.T) {
 		if got := c.facts.Covers(c.host); got != c.want {
 			t.Errorf("%v (CN %q) covers %q: got %v, want %v", c.facts.SANs, c.facts.CommonName, c.host, got, c.want)
 		}
+	}
+}
+
+// TestUncovered: a thousand names against ten thousand hosts, which would be seconds if
+// each host went through all the names.
+func TestUncovered(t *testing.T) {
+	facts := keypair.Facts{SANs: []string{"*.b.test"}}
+	for n := range 999 {
+		facts.SANs = append(facts.SANs, fmt.Sprintf("xn--bcher-kva.h%d.a.test", n))
+	}
+	hosts := []string{"www.b.test", "bare.test", "*.b.test", "deep.www.b.test"}
+	for n := range 10_000 {
+		hosts = append(hosts, fmt.Sprintf("h%d.b.test", n))
+	}
+	start := time.Now()
+	got := facts.Uncovered(hosts)
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("took %v, want some milliseconds", took)
+	}
+	if diff := cmp.Diff([]string{"bare.test", "deep.www.b.test"}, got); diff != "" {
+		t.Errorf("uncovered hosts (-want +got):\n%s", diff)
 	}
 }
