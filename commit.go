@@ -14,24 +14,37 @@ var seed = maphash.MakeSeed()
 
 // turn queues the changes of one thing on this node, so that a busy certificate makes
 // its writers wait in line instead of overtaking each other in the store. It is a
-// courtesy: correctness rests on the guards of each transaction.
-func (s *Service) turn(key string) (done func()) {
-	mu := &s.turns[maphash.String(seed, key)%uint64(len(s.turns))]
-	mu.Lock()
-	return mu.Unlock
+// courtesy: correctness rests on the guards of each transaction. Several things share a
+// line; who waits in it for nothing, its context having ended, leaves.
+func (s *Service) turn(ctx context.Context, key string) (done func(), err error) {
+	line := s.turns[maphash.String(seed, key)%uint64(len(s.turns))]
+	select {
+	case line <- struct{}{}:
+		return func() { <-line }, nil
+	case <-ctx.Done():
+		return nil, contended(ctx.Err())
+	}
+}
+
+func contended(err error) error {
+	return &Error{Code: CodeContended, Message: "too many concurrent changes, try again", Err: err}
 }
 
 // settle repeats one read-check-commit until no concurrent change got in between, and
 // returns the revision of the commit (0 when there was nothing to commit).
 func (s *Service) settle(ctx context.Context, key string, attempt func() (int64, error)) (int64, error) {
-	defer s.turn(key)()
+	done, err := s.turn(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	for range attempts {
 		revision, err := attempt()
 		if _, overtaken := errors.AsType[*ConflictError](err); !overtaken {
 			return revision, err
 		}
 	}
-	return 0, Errorf(CodeContended, "too many concurrent changes, try again")
+	return 0, contended(nil)
 }
 
 // commit writes tx with its audit row filled in. Conflicts come back as they are.

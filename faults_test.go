@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"lacre"
 )
@@ -100,6 +101,37 @@ func TestConflictStorm(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who waits behind a change that hangs leaves when its client does, having done nothing.
+func TestLeavingTheLine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, in := w.create(w.upload("web_cert", "www.a.test")), w.upload("web_cert", "www.a.test")
+	busy, release := make(chan struct{}), make(chan struct{})
+	w.tap.onCommit(func(ctx context.Context, tx lacre.Tx) (int64, error) {
+		close(busy) // a second commit would panic
+		<-release
+		return w.tap.Store.Commit(ctx, tx)
+	})
+	first := make(chan error, 1)
+	go func() { _, err := w.tryModify(c.ID, in); first <- err }()
+	<-busy
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	left := make(chan error, 1)
+	go func() {
+		_, err := w.ModifyCertificate(ctx, w.admin, w.project, c.ID, in, lacre.WriteOptions{})
+		left <- err
+	}()
+	select {
+	case err := <-left:
+		wantCode(t, err, lacre.CodeContended)
+	case <-time.After(10 * time.Second):
+		t.Error("a change without a client waits for ever")
+	}
+	close(release)
+	w.ok(<-first)
 }
 
 // An overtaken change is tried again and then happens once.

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
-	"sync"
 	"time"
 )
 
@@ -45,7 +44,7 @@ type Config struct {
 // same transaction. It is safe for concurrent use.
 type Service struct {
 	Config
-	turns [256]sync.Mutex // see turn
+	turns [256]chan struct{} // see turn
 }
 
 // NewService returns a Service over its parts.
@@ -72,7 +71,11 @@ func NewService(c Config) *Service {
 	if c.EdgeWait <= 0 {
 		c.EdgeWait = 5 * time.Second
 	}
-	return &Service{Config: c}
+	s := &Service{Config: c}
+	for i := range s.turns {
+		s.turns[i] = make(chan struct{}, 1)
+	}
+	return s
 }
 
 // NewID returns 32 random lower-case hexadecimal digits, the form of every id here.
