@@ -28,7 +28,9 @@ type conn struct {
 // Write fails when not one record gets through within the stall timeout.
 func (c *conn) Write(b []byte) (int, error) {
 	if !c.explicit.Load() {
-		if now := time.Now(); now.UnixNano()-c.extended.Load() > int64(c.stall/8) {
+		now := time.Now()
+		// Less than nothing has passed when the clock was set back.
+		if passed := now.UnixNano() - c.extended.Load(); passed < 0 || passed > int64(c.stall/8) {
 			c.extended.Store(now.UnixNano())
 			if err := c.Conn.SetWriteDeadline(now.Add(c.stall)); err != nil {
 				return 0, err

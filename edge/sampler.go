@@ -34,7 +34,8 @@ func (s *sampler) log(log *slog.Logger, level slog.Level, message string, args [
 		return
 	}
 	now, last := time.Now().UnixNano(), s.last.Load()
-	if now-last < int64(sampleEvery) || !s.last.CompareAndSwap(last, now) {
+	recent := now >= last && now-last < int64(sampleEvery) // not when the clock was set back
+	if recent || !s.last.CompareAndSwap(last, now) {
 		s.skipped.Add(1)
 		return
 	}
