@@ -24,7 +24,8 @@ import (
 // within the size limit, ready to be read; reading it takes nothing from the handler. Its
 // path value project_id is the project that is asked for.
 // It is safe for concurrent use. Its error is a *lacre.Error with one of the token
-// or signature codes, or wraps lacre.ErrUnavailable when it could not find out.
+// or signature codes, or CodeIAMUnavailable or an error that wraps lacre.ErrUnavailable
+// when it could not find out.
 type Authenticator interface {
 	Authenticate(r *http.Request) (lacre.Caller, error)
 }

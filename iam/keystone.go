@@ -209,7 +209,7 @@ func (k *Keystone) judge(key digest, text string) (verdict, error) {
 
 // recognise says what a token that Keystone vouches for means here.
 func (k *Keystone) recognise(ctx context.Context, t *keystoneToken, asked time.Time) (verdict, error) {
-	v := verdict{at: asked, until: asked.Add(min(refusedFor, k.config.Cache))}
+	v := verdict{at: asked, until: asked.Add(refusedFor)}
 	if !asked.Before(t.Expires) {
 		v.err = lacre.Errorf(lacre.CodeTokenExpired, "the token has expired")
 		return v, nil

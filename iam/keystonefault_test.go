@@ -1,7 +1,9 @@
 package iam_test
 
 import (
+	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -81,6 +83,27 @@ func TestKeystoneFaults(t *testing.T) {
 	if got := elsewhere.Load(); got != 0 {
 		t.Errorf("a redirect was followed %d times, with tokens", got)
 	}
+}
+
+// TestKeystoneIsWhoItSays: tokens and the password go to a server with a certificate of
+// the roots given, and to no other.
+func TestKeystoneIsWhoItSays(t *testing.T) {
+	w := newKeystoneWorld(t)
+	secure := httptest.NewUnstartedServer(w.double)
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	secure.StartTLS()
+	defer secure.Close()
+	with := func(roots *x509.CertPool) *keystoneWorld {
+		return newKeystoneWorld(t, func(c *iam.KeystoneConfig) { c.URL, c.RootCAs = secure.URL, roots })
+	}
+	with(nil).fails(t, "by the system's roots", "good", lacre.CodeIAMUnavailable)
+	with(x509.NewCertPool()).fails(t, "by no roots", "good", lacre.CodeIAMUnavailable)
+	if got := w.double.asked.Load(); got != 0 {
+		t.Errorf("a server that proved nothing got %d requests", got)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	with(roots).works(t, "by its own root", "good")
 }
 
 // Keystone may accept a token and yet not vouch for it: that of an application credential
