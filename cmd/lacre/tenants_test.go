@@ -26,7 +26,7 @@ import (
 func TestTenants(t *testing.T) {
 	runs, rounds, calls := 2, 1, 30
 	if nightly() {
-		runs, rounds, calls = 20, 3, 300
+		runs, rounds, calls = 10, 2, 60
 	}
 	n := inProcess(t, t.TempDir(), time.Now)
 	w := visitLacre(t, n.cfg.DataDir)
