@@ -37,7 +37,7 @@ func TestKeystoneFaults(t *testing.T) {
 		"401 of a proxy":          says(401, "<html>who are you?"),
 		"401 that says 404":       says(401, `{"error":{"code":404}}`),
 		"404 of a web server":     says(404, "<html>no such page"),
-		"redirect":                func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, 307) },
+		"redirect":                func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) },
 		"empty 200":               says(200, ""),
 		"page":                    says(200, "<html>welcome"),
 		"no token":                says(200, `{"error":{"code":401}}`),
