@@ -121,3 +121,58 @@ func TestRestoredStore(t *testing.T) {
 		t.Errorf("got leaf %s, want %s", got, want)
 	}
 }
+
+// TestNoResumptionAcrossARestore: a version number that is given out again does not
+// make a session of the lost version good for the new one.
+func TestNoResumptionAcrossARestore(t *testing.T) {
+	w, f := newFaultyWorld(t)
+	_, c := w.site("a.example.com")
+	lost := w.leaf([]string{"a.example.com"})
+	f.set(func() {
+		f.change = func(lacre.Change) (lacre.Change, error) {
+			return lacre.Change{Revision: 1 << 40, Put: []lacre.Record{w.version(c.ID, 2, lost)}}, nil
+		}
+	})
+	w.edgeless(func() { w.store(&lacre.Project{ID: lacre.NewID(), Name: "any"}) })
+	eventually(t, "the edge to be in the future", func() bool { return w.edge.Status().Revision == 1<<40 })
+	cache := &oneSession{}
+	w.resumes("a.example.com", cache)
+	if !w.resumes("a.example.com", cache) {
+		t.Fatal("no session of the lost version")
+	}
+	f.set(func() { f.change = nil })
+	next := w.leaf([]string{"a.example.com"})
+	w.edgeless(func() { w.rotate(c, next) }) // version 2 of the store
+	f.endWatch(lacre.ErrCompacted)
+	eventually(t, "the edge to believe the store", func() bool {
+		return w.serial("a.example.com") == next.Cert.SerialNumber.String()
+	})
+	if w.resumes("a.example.com", cache) {
+		t.Error("resumed a session that another leaf was shown for")
+	}
+}
+
+// TestDamageElsewhereEnds: a domain of another instance, once readable again, is no
+// concern of this edge.
+func TestDamageElsewhereEnds(t *testing.T) {
+	w, f := newFaultyWorld(t)
+	elsewhere := &lacre.Domain{ID: lacre.NewID(), ProjectID: w.project, InstanceID: lacre.NewID(), Host: "a.example.com"}
+	for _, test := range []struct {
+		change lacre.Change
+		want   int
+	}{
+		{lacre.Change{Unreadable: []*lacre.UnreadableError{{Record: elsewhere, Key: "test", Err: errFault}}}, 1},
+		{lacre.Change{Put: []lacre.Record{elsewhere}}, 0},
+	} {
+		f.set(func() {
+			f.change = func(c lacre.Change) (lacre.Change, error) {
+				test.change.Revision = c.Revision
+				return test.change, nil
+			}
+		})
+		w.store(&lacre.Instance{ID: lacre.NewID(), ProjectID: w.project, Name: "any"})
+		if got := w.edge.Status().Damaged; got != test.want {
+			t.Errorf("got %d damaged, want %d", got, test.want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"slices"
@@ -146,8 +147,9 @@ func (e *Edge) newConfig(v *version, o *opened, p policy) *tls.Config {
 		c.SessionTicketsDisabled = true
 		return c
 	}
-	t := &tickets{keys: e.base, label: fmt.Appendf(nil, "lacre/1/%s/%s/%d/%d/",
-		v.served.key.project, v.served.key.id, v.number, p)}
+	// The leaf is named beside its number: a restored store gives numbers out again.
+	t := &tickets{keys: e.base, label: fmt.Appendf(nil, "lacre/1/%s/%s/%d/%x/%d/",
+		v.served.key.project, v.served.key.id, v.number, sha256.Sum256(v.leaf), p)}
 	c.WrapSession, c.UnwrapSession = t.wrap, t.unwrap
 	return c
 }

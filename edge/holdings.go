@@ -67,6 +67,9 @@ func (h *holdings) apply(ctx context.Context, change lacre.Change) error {
 // the last word.
 func (h *holdings) putDomain(ctx context.Context, d *lacre.Domain, last bool) error {
 	if h.edge.cfg.Instance != "" && d.InstanceID != h.edge.cfg.Instance {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.damaged, "domain/"+d.ID) // its instance is known only now
 		return nil
 	}
 	// The certificates are acquired before they are read: a version that arrives
