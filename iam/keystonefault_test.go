@@ -30,14 +30,16 @@ func TestKeystoneFaults(t *testing.T) {
 	}
 	project := `"project":{"id":"p","name":"p"},"roles":[{"id":"r","name":"admin"}]`
 	faults := map[string]http.HandlerFunc{
-		"500":                     func(w http.ResponseWriter, _ *http.Request) { problem(w, 500) },
-		"503 of a gateway":        says(503, "<html>"),
-		"403 by policy":           func(w http.ResponseWriter, _ *http.Request) { problem(w, 403) },
-		"429":                     func(w http.ResponseWriter, _ *http.Request) { problem(w, 429) },
-		"401 of a proxy":          says(401, "<html>who are you?"),
-		"401 that says 404":       says(401, `{"error":{"code":404}}`),
-		"404 of a web server":     says(404, "<html>no such page"),
-		"redirect":                func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) },
+		"500":                 func(w http.ResponseWriter, _ *http.Request) { problem(w, 500) },
+		"503 of a gateway":    says(503, "<html>"),
+		"403 by policy":       func(w http.ResponseWriter, _ *http.Request) { problem(w, 403) },
+		"429":                 func(w http.ResponseWriter, _ *http.Request) { problem(w, 429) },
+		"401 of a proxy":      says(401, "<html>who are you?"),
+		"401 that says 404":   says(401, `{"error":{"code":404}}`),
+		"404 of a web server": says(404, "<html>no such page"),
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		},
 		"empty 200":               says(200, ""),
 		"page":                    says(200, "<html>welcome"),
 		"no token":                says(200, `{"error":{"code":401}}`),
