@@ -32,8 +32,8 @@ type Config struct {
 	// ProxyHTTP proxies plain HTTP for the domains that do not redirect it to HTTPS and do
 	// not verify clients. Without it such requests are answered 404.
 	ProxyHTTP bool
-	// MaxConns is how many connections may be open at once over all listeners; what
-	// comes above is closed at once. 65,536 if zero.
+	// MaxConns is how many connections may be open at once over all listeners, and again
+	// to all upstreams; what comes above is closed, or answered 502. 65,536 if zero.
 	MaxConns int
 	// OpenKeys is how many private keys are kept open in memory, 16,384 if zero.
 	OpenKeys int
@@ -90,7 +90,8 @@ type Edge struct {
 	base   *tls.Config // asks configFor; owns the ticket keys
 	refuse *tls.Config // has no certificate: crypto/tls answers unrecognized_name
 
-	conns    atomic.Int64
+	conns    atomic.Int64 // from clients
+	dialled  atomic.Int64 // to upstreams
 	upgrades upgrades
 	secure   *http.Server
 	plain    *http.Server

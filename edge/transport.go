@@ -3,7 +3,6 @@ package edge
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -55,11 +54,10 @@ func (t *router) RoundTrip(r *http.Request) (*http.Response, error) {
 // after the request was sent, 0 for ever. It never uses a proxy from the environment.
 func (e *Edge) newTransport(protocols *http.Protocols, patience time.Duration) *http.Transport {
 	limits := e.cfg.Timeouts
-	dialer := &net.Dialer{Timeout: limits.Dial, Control: e.refuseAddress}
 	return &http.Transport{
 		Protocols:              protocols,
 		ForceAttemptHTTP2:      true,
-		DialContext:            dialer.DialContext,
+		DialContext:            e.dial,
 		TLSClientConfig:        &tls.Config{RootCAs: e.cfg.UpstreamRoots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    limits.Dial,
 		ResponseHeaderTimeout:  patience,
