@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,18 +47,20 @@ func (s *Store) Health(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking for the store's status: %w", err)
 	}
-	for _, problem := range status.Errors {
-		if strings.Contains(problem, "NOSPACE") {
+	if len(status.Errors) > 0 {
+		if slices.ContainsFunc(status.Errors, outOfSpace) {
 			return fmt.Errorf("%w: the store is full: %d of %d bytes; delete, then reclaim",
 				lacre.ErrUnavailable, status.DbSize, status.DbSizeQuota)
 		}
-		return fmt.Errorf("%w: etcd reports %s", lacre.ErrUnavailable, problem)
+		return fmt.Errorf("%w: etcd reports %s", lacre.ErrUnavailable, strings.Join(status.Errors, "; "))
 	}
 	if err := s.engine.room(); err != nil {
 		return fmt.Errorf("%w: %w", lacre.ErrUnavailable, err)
 	}
 	return nil
 }
+
+func outOfSpace(problem string) bool { return strings.Contains(problem, "NOSPACE") }
 
 // Reclaim drops history, gives the space back to the file system and lets a full store
 // take writes again. The engine answers nobody meanwhile (about a second for each

@@ -69,6 +69,10 @@ func TestConfigRefusals(t *testing.T) {
 		"all addresses in clear": {args: []string{"--data-dir", "d", "--api", "[::]:80"}},
 		"a name in clear":        {args: []string{"--data-dir", "d", "--api", "lacre.internal:80"}},
 		"no port":                {args: []string{"--data-dir", "d", "--edge", "127.0.0.1"}},
+		"a negative rate":        {args: []string{"--data-dir", "d", "--rate-limit", "-1"}},
+		"negative groups":        {args: []string{"--data-dir", "d", "--groups-per-instance", "-1"}},
+		"negative certificates":  {args: []string{"--data-dir", "d", "--certificates-per-project", "-1"}},
+		"no instances":           {args: []string{"--data-dir", "d", "--instances-per-project", "0"}},
 		"no versions":            {args: []string{"--data-dir", "d", "--history", "0"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -107,7 +107,8 @@ func TestKeysAreSharedOnlyAsDocumented(t *testing.T) {
 	if first.KeyPEM() == second.KeyPEM() {
 		t.Error("got one P-256 key for two leaves")
 	}
-	if testcert.RSAKey(2048, 0) != testcert.RSAKey(2048, 0) || testcert.RSAKey(2048, 0) == testcert.RSAKey(2048, 1) {
+	zero, again, one := testcert.RSAKey(2048, 0), testcert.RSAKey(2048, 0), testcert.RSAKey(2048, 1)
+	if zero != again || zero == one {
 		t.Error("RSA keys are not one for each size and number")
 	}
 }
