@@ -213,14 +213,19 @@ func quotesNothing(t *testing.T, name, secret, message string) {
 	}
 }
 
-// The private half is proven by use, not by its public half alone.
-func TestSEC1KeyWithAForeignPublicHalf(t *testing.T) {
+// The public half that an elliptic-curve key carries is not believed.
+func TestECKeyWithAForeignPublicHalf(t *testing.T) {
 	leaf, other := testcert.SelfSigned(t, hosts), testcert.SelfSigned(t, hosts)
 	public := func(l *testcert.Leaf) []byte { return l.Cert.RawSubjectPublicKeyInfo[26:] }
-	forged := bytes.Replace(decode(other.KeySEC1PEM()), public(other), public(leaf), 1)
-	_, err := keypair.Parse(leaf.CertPEM(), keyPEM(forged), time.Now())
-	if got := reason(t, err, "private_key"); got != keypair.KeyMismatch {
-		t.Errorf("got reason %q, want %q", got, keypair.KeyMismatch)
+	for form, text := range map[string]string{"SEC 1": other.KeySEC1PEM(), "PKCS #8": other.KeyPEM()} {
+		if !bytes.Contains(decode(text), public(other)) {
+			t.Fatalf("the %s key carries no public half", form)
+		}
+		forged := bytes.Replace(decode(text), public(other), public(leaf), 1)
+		_, err := keypair.Parse(leaf.CertPEM(), keyPEM(forged), time.Now())
+		if got := reason(t, err, "private_key"); got != keypair.KeyMismatch {
+			t.Errorf("%s: got reason %q, want %q", form, got, keypair.KeyMismatch)
+		}
 	}
 }
 
