@@ -29,30 +29,37 @@ func keyContext(projectID, certificateID string, number int) []byte {
 
 // OpenKey unseals the private key of v and proves that it belongs to v's leaf.
 func OpenKey(ctx context.Context, sealer Sealer, v *Version) (crypto.Signer, error) {
+	key, _, err := OpenPair(ctx, sealer, v)
+	return key, err
+}
+
+// OpenPair is OpenKey for who needs the leaf as well: parsing it a second time is half of
+// what opening costs.
+func OpenPair(ctx context.Context, sealer Sealer, v *Version) (crypto.Signer, *x509.Certificate, error) {
 	der, err := sealer.Open(ctx, v.ProjectID, v.SealedKey, keyContext(v.ProjectID, v.CertificateID, v.Number))
 	if err != nil {
-		return nil, fmt.Errorf("opening the key of certificate %s version %d: %w", v.CertificateID, v.Number, err)
+		return nil, nil, fmt.Errorf("opening the key of certificate %s version %d: %w", v.CertificateID, v.Number, err)
 	}
 	defer clear(der)
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %s version %d: stored key is not PKCS#8", v.CertificateID, v.Number)
+		return nil, nil, fmt.Errorf("certificate %s version %d: stored key is not PKCS#8", v.CertificateID, v.Number)
 	}
 	return matchLeaf(key, v)
 }
 
-func matchLeaf(key any, v *Version) (crypto.Signer, error) {
+func matchLeaf(key any, v *Version) (crypto.Signer, *x509.Certificate, error) {
 	signer, ok := key.(crypto.Signer)
 	if !ok || len(v.Chain) == 0 {
-		return nil, fmt.Errorf("certificate %s version %d: no signing key or no leaf", v.CertificateID, v.Number)
+		return nil, nil, fmt.Errorf("certificate %s version %d: no signing key or no leaf", v.CertificateID, v.Number)
 	}
 	leaf, err := x509.ParseCertificate(v.Chain[0])
 	if err != nil {
-		return nil, fmt.Errorf("certificate %s version %d: leaf: %w", v.CertificateID, v.Number, err)
+		return nil, nil, fmt.Errorf("certificate %s version %d: leaf: %w", v.CertificateID, v.Number, err)
 	}
 	public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !public.Equal(leaf.PublicKey) {
-		return nil, fmt.Errorf("certificate %s version %d: key and leaf do not match", v.CertificateID, v.Number)
+		return nil, nil, fmt.Errorf("certificate %s version %d: key and leaf do not match", v.CertificateID, v.Number)
 	}
-	return signer, nil
+	return signer, leaf, nil
 }

@@ -3,8 +3,6 @@ package edge
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"sync"
 	"time"
 
@@ -62,16 +60,12 @@ func (k *keys) openCold(ctx context.Context, v *version) (*opened, error) {
 	return o, nil
 }
 
-// unseal is the slow part: it may ask a key service, and it parses. The leaf is parsed
-// here once, or crypto/tls would parse it in every handshake.
+// unseal is the slow part: it may ask a key service, and it parses. The parsed leaf is
+// kept, or crypto/tls would parse it in every handshake.
 func (k *keys) unseal(ctx context.Context, v *version) (*opened, error) {
-	key, err := lacre.OpenKey(ctx, k.sealer, v.record())
+	key, leaf, err := lacre.OpenPair(ctx, k.sealer, v.record())
 	if err != nil {
 		return nil, err
-	}
-	leaf, err := x509.ParseCertificate(v.leaf)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s version %d: leaf: %w", v.served.key.id, v.number, err)
 	}
 	o := &opened{certificate: tls.Certificate{
 		Certificate: append([][]byte{v.leaf}, v.chain.ders...), PrivateKey: key, Leaf: leaf,
