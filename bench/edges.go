@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -199,8 +200,11 @@ func (m *measuring) driven(ctx context.Context, e edge, what, kind string, l loa
 	if err != nil {
 		return err
 	}
+	if err := e.proc().profile(); err != nil {
+		return err
+	}
 	o, err := drive(ctx, kind, l)
-	if err != nil {
+	if err = errors.Join(err, e.proc().profile()); err != nil {
 		return err
 	}
 	after, err := cpuOf(e.proc().pid())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -150,8 +151,11 @@ func (b *bench) together(ctx context.Context, p *putting) error {
 	if err != nil {
 		return err
 	}
+	if err := p.profile(); err != nil {
+		return err
+	}
 	o, err := p.write(writers, modifySeconds)
-	if err != nil {
+	if err = errors.Join(err, p.profile()); err != nil {
 		return err
 	}
 	after, err := cpuOf(p.pid())

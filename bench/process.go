@@ -55,6 +55,14 @@ func start(dir, name string, core int, argv ...string) (*process, error) {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
+// profile tells a lacre that was built for it (make pgo) to begin or to end a CPU profile.
+func (p *process) profile() error {
+	if p.name != "lacre" || os.Getenv("LACRE_CPUPROFILE") == "" {
+		return nil
+	}
+	return p.cmd.Process.Signal(syscall.SIGUSR1)
+}
+
 // stop ends the process, by force when it takes more than a few seconds.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
