@@ -54,6 +54,7 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := harden(); err != nil {
 		log.Warn("core dumps could not be switched off", "err", err)
 	}
+	tuneGC()
 	n, err := open(ctx, cfg, log, time.Now)
 	if err == nil {
 		err = n.run(ctx, func() error { return n.announce() })
