@@ -25,7 +25,7 @@
 //
 // # What is never done
 //
-// No session is resumed onto another name, certificate version or policy, and none at
+// No session is resumed onto another domain, certificate version or policy, and none at
 // all where client certificates are demanded. No request is answered on a connection
 // that was made for another domain. What a client says in the forwarding headers
 // (Forwarded, X-Forwarded-*, X-Real-IP, Client-Cert*) reaches no upstream. A version whose

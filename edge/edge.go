@@ -39,6 +39,9 @@ type Config struct {
 	OpenKeys int
 	// UpstreamRoots verifies https upstreams. Nil means the roots of the system.
 	UpstreamRoots *x509.CertPool
+	// TicketSecret is what session tickets are sealed under, 32 bytes or more. Edges with
+	// the same one resume each other's sessions. If empty it is made anew at each start.
+	TicketSecret []byte
 	// AllowLoopback lets domains name upstreams on this machine's loopback addresses.
 	// It is off because tenants choose upstreams and an operator's own services (the
 	// store, an admin port) trust loopback.
@@ -87,7 +90,7 @@ type Edge struct {
 	holdings *holdings
 	progress progress
 
-	base   *tls.Config // asks configFor; owns the ticket keys
+	base   *tls.Config // asks configFor
 	refuse *tls.Config // has no certificate: crypto/tls answers unrecognized_name
 
 	conns    atomic.Int64 // from clients
@@ -101,8 +104,11 @@ type Edge struct {
 
 // New makes an Edge that serves nothing until Follow has loaded the Feed.
 func New(cfg Config) (*Edge, error) {
-	if cfg.Feed == nil || cfg.Sealer == nil {
+	switch {
+	case cfg.Feed == nil || cfg.Sealer == nil:
 		return nil, errors.New("edge: Feed and Sealer are required")
+	case len(cfg.TicketSecret) > 0 && len(cfg.TicketSecret) < TicketSecretSize:
+		return nil, fmt.Errorf("edge: TicketSecret has %d bytes, want at least %d", len(cfg.TicketSecret), TicketSecretSize)
 	}
 	cfg = cfg.withDefaults()
 	e := &Edge{id: "lacre-" + lacre.NewID(), cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress()}
@@ -129,6 +135,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if len(c.TicketSecret) == 0 {
+		c.TicketSecret = newTicketSecret()
 	}
 	return c
 }

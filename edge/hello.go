@@ -1,12 +1,6 @@
 package edge
 
-import (
-	"bytes"
-	"crypto/sha256"
-	"crypto/tls"
-	"fmt"
-	"slices"
-)
+import "crypto/tls"
 
 // policy is what of a site's policy the TLS layer enforces. It indexes the configs of
 // an opened version, so that any number of domains share them.
@@ -39,11 +33,12 @@ var suites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
-// baseTLS is the config every connection starts with.
+// baseTLS is the config every connection starts with. It has no ticket keys: whatever
+// config goes on with the handshake brings its own.
 func (e *Edge) baseTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: e.cfg.MinTLS, CipherSuites: suites, Time: e.cfg.Now,
-		GetConfigForClient: e.configFor,
+		GetConfigForClient: e.configFor, SessionTicketsDisabled: true,
 	}
 }
 
@@ -147,38 +142,7 @@ func (e *Edge) newConfig(v *version, o *opened, p policy) *tls.Config {
 		c.SessionTicketsDisabled = true
 		return c
 	}
-	// The leaf is named beside its number: a restored store gives numbers out again.
-	t := &tickets{keys: e.base, label: fmt.Appendf(nil, "lacre/1/%s/%s/%d/%x/%d/",
-		v.served.key.project, v.served.key.id, v.number, sha256.Sum256(v.leaf), p)}
-	c.WrapSession, c.UnwrapSession = t.wrap, t.unwrap
+	r := &resumption{edge: e, keys: e.ticketKeys(v, p)}
+	c.WrapSession, c.UnwrapSession = r.wrap, r.unwrap
 	return c
-}
-
-// tickets binds a session to the certificate version, policy and server name it was
-// made under. crypto/tls would resume it under any config that shares the ticket
-// keys, across domains and after a rotation; here anything else is a full handshake.
-type tickets struct {
-	keys  *tls.Config // whose ticket keys crypto/tls makes and rotates by itself
-	label []byte
-}
-
-func (t *tickets) wrap(cs tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
-	session.Extra = append(session.Extra, t.binding(cs))
-	return t.keys.EncryptTicket(cs, session)
-}
-
-func (t *tickets) unwrap(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
-	session, err := t.keys.DecryptTicket(identity, cs)
-	if err != nil || session == nil {
-		return nil, err
-	}
-	binding := t.binding(cs)
-	if !slices.ContainsFunc(session.Extra, func(x []byte) bool { return bytes.Equal(x, binding) }) {
-		return nil, nil // not an error: a full handshake follows
-	}
-	return session, nil
-}
-
-func (t *tickets) binding(cs tls.ConnectionState) []byte {
-	return append(t.label[:len(t.label):len(t.label)], cs.ServerName...)
 }

@@ -1,12 +1,15 @@
 package edge_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"lacre"
+	"lacre/edge"
 	"lacre/internal/testcert"
 )
 
@@ -73,6 +76,94 @@ func TestResumption(t *testing.T) {
 		}
 		if !w.resumes("a.example.com", cache, version) {
 			t.Error("after the rotation: not resumed with a new session")
+		}
+	})
+}
+
+// node starts another edge over the store of w, as another process would.
+func (w *world) node(configure ...func(*edge.Config)) *world {
+	w.Helper()
+	other := *w
+	cfg := edge.Config{Feed: shared, Sealer: w.box, Instance: w.inst, AllowLoopback: true}
+	for _, change := range configure {
+		change(&cfg)
+	}
+	other.edge = startEdge(w.TB, cfg, &other)
+	<-other.edge.Ready()
+	return &other
+}
+
+func secret(c *edge.Config)      { c.TicketSecret = bytes.Repeat([]byte("secret"), 6) }
+func otherSecret(c *edge.Config) { c.TicketSecret = bytes.Repeat([]byte("geheim"), 6) }
+
+// TestResumptionOnOtherNodes: nodes with the cluster's secret resume each other's
+// sessions, also after a restart; others do not.
+func TestResumptionOnOtherNodes(t *testing.T) {
+	w := newWorld(t, secret)
+	w.site("a.example.com")
+	peer, stranger, loner := w.node(secret), w.node(otherSecret), w.node()
+	eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
+		session := func() *oneSession {
+			cache := &oneSession{}
+			w.resumes("a.example.com", cache, version)
+			return cache
+		}
+		if !peer.resumes("a.example.com", session(), version) {
+			t.Error("a node with the same secret did not resume")
+		}
+		if stranger.resumes("a.example.com", session(), version) {
+			t.Error("a node with another secret resumed")
+		}
+		if loner.resumes("a.example.com", session(), version) {
+			t.Error("a node without a secret resumed")
+		}
+	})
+}
+
+// TestTicketSecretIsLong: a short one is refused, not stretched.
+func TestTicketSecretIsLong(t *testing.T) {
+	if _, err := edge.New(edge.Config{Feed: shared, Sealer: &strongbox{}, TicketSecret: []byte("short")}); err == nil {
+		t.Error("a ticket secret of five bytes was taken")
+	}
+}
+
+// TestResumptionEndsWithTime: tickets have an age, by the clock of the edge.
+func TestResumptionEndsWithTime(t *testing.T) {
+	var ahead atomic.Int64
+	w := newWorld(t, func(c *edge.Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) } })
+	w.domain("a.example.com", []*lacre.Certificate{w.certificate(w.leaf([]string{"a.example.com"}))})
+	eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
+		for _, test := range []struct {
+			after time.Duration
+			want  bool
+		}{{0, true}, {23 * time.Hour, true}, {25 * time.Hour, false}, {-4 * time.Minute, true}, {-time.Hour, false}} {
+			ahead.Store(0)
+			cache := &oneSession{}
+			w.resumes("a.example.com", cache, version)
+			ahead.Store(int64(test.after))
+			if got := w.resumes("a.example.com", cache, version); got != test.want {
+				t.Errorf("%v later: got resumed %t, want %t", test.after, got, test.want)
+			}
+		}
+	})
+}
+
+// TestNoResumptionOfAnotherDomain: not of one that had the name and the certificate
+// before, was deleted and made again.
+func TestNoResumptionOfAnotherDomain(t *testing.T) {
+	w := newWorld(t)
+	cert := w.certificate(w.leaf([]string{"a.example.com"}))
+	d := w.domain("a.example.com", []*lacre.Certificate{cert})
+	eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
+		cache := &oneSession{}
+		w.resumes("a.example.com", cache, version)
+		w.commit(lacre.Tx{Delete: []lacre.Record{d}})
+		d = w.domain("a.example.com", []*lacre.Certificate{cert})
+		if w.resumes("a.example.com", cache, version) {
+			t.Error("resumed a session of the domain that was deleted")
+		}
+		if !w.resumes("a.example.com", cache, version) {
+			t.Error("the new domain's own session did not resume")
 		}
 	})
 }

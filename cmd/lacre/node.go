@@ -79,7 +79,7 @@ func (n *node) assemble(ctx context.Context) error {
 	if err != nil {
 		return keyHint(err, n.cfg)
 	}
-	if err := n.makeEdge(ring); err != nil {
+	if err := n.makeEdge(ctx, ring); err != nil {
 		return err
 	}
 	n.service = lacre.NewService(lacre.Config{
@@ -112,9 +112,16 @@ func keyHint(err error, cfg Config) error {
 	return fmt.Errorf("unlocking the keys in %s: %w", cfg.DataDir, err)
 }
 
-func (n *node) makeEdge(sealer lacre.Sealer) error {
+// ticketSecret names the cluster secret that session tickets are sealed under.
+const ticketSecret = "ticket-secret"
+
+func (n *node) makeEdge(ctx context.Context, ring *keyring.Keyring) error {
 	if !n.cfg.has("edge") {
 		return nil
+	}
+	tickets, err := ring.Secret(ctx, ticketSecret, edge.NewTicketSecret)
+	if err != nil {
+		return fmt.Errorf("reading the ticket secret: %w", err)
 	}
 	roots, err := n.upstreamRoots()
 	if err != nil {
@@ -125,7 +132,7 @@ func (n *node) makeEdge(sealer lacre.Sealer) error {
 		minTLS = tls.VersionTLS13
 	}
 	n.edge, err = edge.New(edge.Config{
-		Feed: n.store, Sealer: sealer, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
+		Feed: n.store, Sealer: ring, TicketSecret: tickets, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
 		AllowLoopback: n.cfg.UpstreamLocal, ProxyHTTP: n.cfg.EdgeHTTPProxy, HTTPSPort: port(n.listeners["edge"]), Log: n.log, Metrics: n.metrics, Now: n.now,
 	})
 	return err

@@ -1,0 +1,87 @@
+package edge
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"strconv"
+)
+
+// TicketSecretSize is how many bytes NewTicketSecret makes.
+const TicketSecretSize = 32
+
+// NewTicketSecret makes a TicketSecret for a new cluster.
+func NewTicketSecret() ([]byte, error) { return newTicketSecret(), nil }
+
+func newTicketSecret() []byte {
+	secret := make([]byte, TicketSecretSize)
+	rand.Read(secret) // never fails, see crypto/rand
+	return secret
+}
+
+// ticketKeys returns the keys for the sessions of a version under a policy. The leaf is
+// named beside the version's number: a restored store gives numbers out again.
+func (e *Edge) ticketKeys(v *version, p policy) *ticketKeys {
+	leaf, roots := sha256.Sum256(v.leaf), digest(v.roots.ders)
+	return newTicketKeys(e.cfg.TicketSecret, e.cfg.Now, "tls",
+		[]byte(v.served.key.project), []byte(v.served.key.id), strconv.AppendInt(nil, int64(v.number), 10),
+		leaf[:], []byte{byte(p)}, roots[:])
+}
+
+// noTicket is what a client gets when there is nothing to give: crypto/tls cannot leave
+// the message out. It opens nowhere.
+var noTicket = []byte{0}
+
+// resumption keeps the sessions of one config in tickets. crypto/tls would resume a
+// session under any config that shares the keys, across domains and policies; here
+// whatever was not sealed for this very domain, name and config is a full handshake.
+type resumption struct {
+	edge *Edge
+	keys *ticketKeys
+}
+
+// wrap is tls.Config.WrapSession.
+func (r *resumption) wrap(cs tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+	binding := r.edge.ticketBinding(cs.ServerName)
+	if binding == nil {
+		return noTicket, nil
+	}
+	state, err := session.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	now := r.keys.now()
+	return r.keys.seal(binding, state, now, now.Add(ticketAge))
+}
+
+// unwrap is tls.Config.UnwrapSession. Its error would end the handshake: there is none.
+func (r *resumption) unwrap(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+	binding := r.edge.ticketBinding(cs.ServerName)
+	if binding == nil {
+		return nil, nil
+	}
+	state, _, ok := r.keys.open(binding, ticket)
+	if !ok {
+		return nil, nil
+	}
+	session, err := tls.ParseSessionState(state)
+	if err != nil {
+		return nil, nil // sealed by another version of Go
+	}
+	return session, nil
+}
+
+// ticketBinding ties a ticket to the domain that serves a name now, and to the name
+// itself: a wildcard's names are not each other. It is nil when nobody serves it.
+func (e *Edge) ticketBinding(name string) []byte {
+	s := e.index.resolve(name)
+	if s == nil {
+		return nil
+	}
+	return s.ticketBinding(name)
+}
+
+func (s *site) ticketBinding(name string) []byte {
+	b := make([]byte, 0, len(s.id)+1+len(name))
+	return append(append(append(b, s.id...), '/'), name...)
+}
