@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,10 @@ type conn struct {
 	net.Conn
 	edge *Edge
 
+	// Set by introduce, not valid unless a proxy before this edge has named them.
+	client netip.AddrPort // whom it speaks for
+	server netip.AddrPort // what that client had connected to
+
 	// Set by configFor during the handshake, not changed afterwards.
 	site    *site
 	roots   *bundle // what the client certificate was verified against; nil if not asked for
@@ -23,6 +28,32 @@ type conn struct {
 	explicit atomic.Bool  // somebody above set a write deadline of their own
 	extended atomic.Int64 // Unix nanoseconds at which the write deadline was last moved
 	closed   sync.Once
+}
+
+// RemoteAddr is net.Conn's: the client's address, not that of a proxy which named it.
+func (c *conn) RemoteAddr() net.Addr {
+	if c.client.IsValid() {
+		return net.TCPAddrFromAddrPort(c.client)
+	}
+	return c.Conn.RemoteAddr()
+}
+
+// LocalAddr is net.Conn's: what the client had connected to, as for RemoteAddr.
+func (c *conn) LocalAddr() net.Addr {
+	if c.server.IsValid() {
+		return net.TCPAddrFromAddrPort(c.server)
+	}
+	return c.Conn.LocalAddr()
+}
+
+// addrPort reads a TCP address, with IPv4 as such. It is not valid for any other kind.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // Write fails when not one record gets through within the stall timeout.
@@ -79,22 +110,4 @@ func (e *Edge) admit(raw net.Conn) (*conn, bool) {
 		return nil, false
 	}
 	return c, true
-}
-
-// countingListener admits plain HTTP connections.
-type countingListener struct {
-	net.Listener
-	edge *Edge
-}
-
-func (l *countingListener) Accept() (net.Conn, error) {
-	for {
-		raw, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c, ok := l.edge.admit(raw); ok {
-			return c, nil
-		}
-	}
 }

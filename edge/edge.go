@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,10 @@ type Config struct {
 	// ProxyHTTP proxies plain HTTP for the domains that do not redirect it to HTTPS and do
 	// not verify clients. Without it such requests are answered 404.
 	ProxyHTTP bool
+	// ProxyFrom lists the sources whose connections begin with a PROXY protocol header of
+	// version 2, on both listeners. One without it is closed; from any other source such a
+	// header is as wrong as any other junk.
+	ProxyFrom []netip.Prefix
 	// MaxConns is how many connections may be open at once over all listeners, and again
 	// to all upstreams; what comes above is closed, or answered 502. 65,536 if zero.
 	MaxConns int
@@ -190,7 +195,7 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 // http.ErrServerClosed. It takes l over.
 func (e *Edge) ServeTLS(l net.Listener) error {
 	h := newHandoff(l)
-	go e.accept(l, h)
+	go e.accept(l, h, e.handshake)
 	return e.secure.Serve(h)
 }
 
@@ -198,5 +203,7 @@ func (e *Edge) ServeTLS(l net.Listener) error {
 // http.ErrServerClosed. It takes l over. Known hosts that want it are redirected to
 // HTTPS; see Config.ProxyHTTP for the others.
 func (e *Edge) ServePlain(l net.Listener) error {
-	return e.plain.Serve(&countingListener{Listener: l, edge: e})
+	h := newHandoff(l)
+	go e.accept(l, h, e.greetPlain)
+	return e.plain.Serve(h)
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// accept takes connections from l and hands those whose handshake succeeds to h. It
-// is the one place through which TLS connections come in.
-func (e *Edge) accept(l net.Listener, h *handoff) {
+// accept takes connections from l and has each greeted in a goroutine of its own, after
+// which an HTTP server has it. It is the one place through which connections come in.
+func (e *Edge) accept(l net.Listener, h *handoff, greet func(*conn, *handoff)) {
 	var pause time.Duration
 	for {
 		raw, err := l.Accept()
@@ -29,8 +29,17 @@ func (e *Edge) accept(l net.Listener, h *handoff) {
 		}
 		pause = 0
 		if c, ok := e.admit(raw); ok {
-			go e.handshake(c, h)
+			go greet(c, h)
 		}
+	}
+}
+
+// greetPlain hands on a connection of the plain listener.
+func (e *Edge) greetPlain(c *conn, h *handoff) {
+	_ = c.SetDeadline(time.Now().Add(e.cfg.Timeouts.Handshake)) // fails only if closed; so does the next read
+	if e.introduce(c) {
+		_ = c.SetDeadline(time.Time{}) // as above
+		h.give(c)
 	}
 }
 
@@ -38,9 +47,12 @@ func (e *Edge) accept(l net.Listener, h *handoff) {
 // has another for what follows.
 func (e *Edge) handshake(c *conn, h *handoff) {
 	start := time.Now()
-	secured := tls.Server(c, e.base)
 	// A deadline instead of a context: crypto/tls spends a goroutine on a context.
 	_ = c.SetDeadline(start.Add(e.cfg.Timeouts.Handshake)) // fails only if closed; so does the handshake
+	if !e.introduce(c) {
+		return
+	}
+	secured := tls.Server(c, e.base)
 	err := secured.Handshake()
 	state := secured.ConnectionState()
 	e.metrics.handshake(outcomeOf(c, err, state.DidResume), state.Version, time.Since(start))

@@ -23,6 +23,7 @@ type metrics struct {
 	requests         *prometheus.CounterVec
 	byClass          [6]prometheus.Counter // by first digit of the status code
 	overload         prometheus.Counter
+	badIntroductions prometheus.Counter
 	watchRestarts    prometheus.Counter
 
 	notAfter *prometheus.Desc
@@ -46,6 +47,9 @@ func newMetrics(e *Edge) *metrics {
 		}, []string{"code"}),
 		overload: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lacre_edge_connections_refused_total", Help: "Connections closed at once, too many being open.",
+		}),
+		badIntroductions: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lacre_edge_proxy_headers_refused_total", Help: "Connections closed since a listed proxy began them without a good PROXY v2 header.",
 		}),
 		watchRestarts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lacre_edge_watch_restarts_total", Help: "Times the watch on the store ended and was started again.",
@@ -71,7 +75,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.watchRestarts)
+	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.badIntroductions, m.watchRestarts)
 	for _, c := range collectors {
 		if err := r.Register(c); err != nil {
 			return err

@@ -25,6 +25,7 @@ type Config struct {
 	Edge          string
 	EdgeHTTP      string
 	EdgeHTTPProxy bool
+	EdgeProxyFrom []string
 	Instance      string
 	Roles         []string
 	MasterKey     string
@@ -73,6 +74,7 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Edge, "edge", ":8443", "address of the TLS edge")
 	f.StringVar(&c.EdgeHTTP, "edge-http", ":8081", "address of the plain HTTP listener, which redirects to HTTPS")
 	f.BoolVar(&c.EdgeHTTPProxy, "edge-http-proxy", false, "proxy plain HTTP for the domains that do not redirect it and do not verify clients, instead of refusing it")
+	f.StringSliceVar(&c.EdgeProxyFrom, "edge-proxy-from", nil, "addresses or CIDR ranges of load balancers that begin every connection to the edge, TLS or plain, with a PROXY protocol v2 header")
 	f.StringVar(&c.Instance, "instance", "", "serve the domains of this instance id only (default: all)")
 	f.StringSliceVar(&c.Roles, "roles", []string{"api", "edge"}, "what this node does: api, edge")
 	f.StringVar(&c.MasterKey, "master-key", "", "where the master key is: file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME (default file:DATA-DIR/master.key)")
@@ -215,7 +217,8 @@ func (c *Config) check(f *pflag.FlagSet) error {
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return usagef("--log-format: expected text or json")
 	}
-	return cmp.Or(c.checkRoles(), c.checkAddresses(), c.checkExposure(), c.checkKeystone())
+	_, err := prefixes(c.EdgeProxyFrom)
+	return cmp.Or(err, c.checkRoles(), c.checkAddresses(), c.checkExposure(), c.checkKeystone())
 }
 
 func (c *Config) checkRoles() error {

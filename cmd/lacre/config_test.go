@@ -72,6 +72,9 @@ func TestConfigRefusals(t *testing.T) {
 		"a negative rate":        {args: []string{"--data-dir", "d", "--rate-limit", "-1"}},
 		"negative groups":        {args: []string{"--data-dir", "d", "--groups-per-instance", "-1"}},
 		"negative certificates":  {args: []string{"--data-dir", "d", "--certificates-per-project", "-1"}},
+		"a proxy's name":         {args: []string{"--data-dir", "d", "--edge-proxy-from", "10.0.0.1,balancer"}},
+		"a range too long":       {args: []string{"--data-dir", "d", "--edge-proxy-from", "10.0.0.0/33"}},
+		"a mapped range":         {args: []string{"--data-dir", "d", "--edge-proxy-from", "::ffff:10.0.0.0/104"}},
 		"no instances":           {args: []string{"--data-dir", "d", "--instances-per-project", "0"}},
 		"no versions":            {args: []string{"--data-dir", "d", "--history", "0"}},
 	} {

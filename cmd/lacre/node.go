@@ -127,6 +127,10 @@ func (n *node) makeEdge(ctx context.Context, ring *keyring.Keyring) error {
 	if err != nil {
 		return err
 	}
+	proxies, err := prefixes(n.cfg.EdgeProxyFrom)
+	if err != nil {
+		return err
+	}
 	minTLS := uint16(tls.VersionTLS12)
 	if n.cfg.TLSMinVersion == "1.3" {
 		minTLS = tls.VersionTLS13
@@ -134,6 +138,7 @@ func (n *node) makeEdge(ctx context.Context, ring *keyring.Keyring) error {
 	n.edge, err = edge.New(edge.Config{
 		Feed: n.store, Sealer: ring, TicketSecret: tickets, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
 		AllowLoopback: n.cfg.UpstreamLocal, ProxyHTTP: n.cfg.EdgeHTTPProxy, HTTPSPort: port(n.listeners["edge"]), Log: n.log, Metrics: n.metrics, Now: n.now,
+		ProxyFrom: proxies,
 	})
 	return err
 }

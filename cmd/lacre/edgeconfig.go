@@ -1,0 +1,19 @@
+package main
+
+import "net/netip"
+
+// prefixes reads --edge-proxy-from. An address alone is a range of one.
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	all := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if a, bad := netip.ParseAddr(text); err != nil && bad == nil && a.Zone() == "" {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil || p.Addr().Is4In6() {
+			return nil, usagef("--edge-proxy-from: expected an address or a range such as 10.0.0.0/8 or fd00::/8, got %q", text)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
