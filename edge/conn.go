@@ -19,8 +19,7 @@ type conn struct {
 	server netip.AddrPort // what that client had connected to
 
 	// Set by configFor during the handshake, not changed afterwards.
-	site    *site
-	roots   *bundle // what the client certificate was verified against; nil if not asked for
+	handshaken
 	refused outcome // why no certificate was chosen, ok otherwise
 
 	stall    time.Duration

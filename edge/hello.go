@@ -51,66 +51,21 @@ func (e *Edge) refusingTLS() *tls.Config {
 	}
 }
 
-// configFor picks site and key pair for a client hello. What it picks stays with the
-// connection, whatever is applied during the handshake.
+// configFor answers a client hello with the config of what was decided. That stays with
+// the connection, whatever is applied during the handshake.
 func (e *Edge) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	d := e.decide(hello)
 	c := hello.Conn.(*conn)
-	s := e.index.resolve(hello.ServerName)
-	if s == nil || s.noHTTPS {
-		c.refused = unrecognizedName
-		return e.refuse, nil
-	}
-	v, o := e.choose(s, hello)
-	if o == nil {
-		c.refused = noCertificate
-		return e.refuse, nil
-	}
-	c.site = s
-	if s.verifyClient {
-		c.roots = v.roots
-	}
-	return e.config(v, o, s.policy()), nil
+	c.handshaken, c.refused = d.handshaken(), d.refused
+	return e.configOf(d), nil
 }
 
-// choose returns the site's best version for this client: one whose key and algorithm
-// the client supports, then one that is valid now, then ECC before RSA. Within a
-// certificate there is no choice, its newest version is the one. One whose key cannot
-// be opened is passed over.
-func (e *Edge) choose(s *site, hello *tls.ClientHelloInfo) (best *version, key *opened) {
-	// A binding is what says that a certificate serves the site; without a name
-	// SupportsCertificate does not compare it with the leaf once more.
-	hello.ServerName = ""
-	top := -1
-	for _, slot := range s.slots {
-		v := slot.current.Load()
-		if v == nil {
-			continue
-		}
-		o, err := e.keys.open(v)
-		if err != nil {
-			e.sampled.error(e.log, "a private key cannot be opened", "err", err)
-			continue
-		}
-		if len(s.slots) == 1 {
-			return v, o
-		}
-		if rank := e.rank(v, o, hello); rank > top {
-			best, key, top = v, o, rank
-		}
+// configOf is the config to go on with after a decision.
+func (e *Edge) configOf(d decision) *tls.Config {
+	if d.refused != succeeded {
+		return e.refuse
 	}
-	return best, key
-}
-
-// rank compares two versions for one client. Support counts for more than validity:
-// an expired certificate leaves the decision to the client, an alert does not.
-func (e *Edge) rank(v *version, o *opened, hello *tls.ClientHelloInfo) (rank int) {
-	if hello.SupportsCertificate(&o.certificate) == nil {
-		rank += 2
-	}
-	if v.validAt(e.cfg.Now()) {
-		rank++
-	}
-	return rank
+	return e.config(d.version, d.key, d.site.policy())
 }
 
 // config returns the shared config of an opened version for a policy.

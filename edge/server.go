@@ -83,17 +83,39 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler)
 		x.end()
 		e.metrics.request(x.status)
 	}()
-	host, _, ok := splitHost(r.Host)
-	s := e.index.resolve(host)
-	switch {
-	case !ok || s == nil || s.id != c.site.id:
-		refuse(x, http.StatusMisdirectedRequest, "This connection was not made for the requested host.")
-	case !s.accepts(c, r.TLS):
-		x.Header().Set("Connection", "close")
-		refuse(x, http.StatusMisdirectedRequest, "The policy of this host has changed: connect again.")
-	default:
+	s, why := e.route(r.Host, &c.handshaken, r.TLS.Version)
+	switch why {
+	case "":
 		e.pass(x, s, proxy)
+	case policyChanged:
+		x.Header().Set("Connection", "close")
+		fallthrough
+	default:
+		refuse(x, http.StatusMisdirectedRequest, why)
 	}
+}
+
+// Why a request is answered 421 (RFC 9110 section 15.5.20).
+const (
+	otherHost     = "This connection was not made for the requested host."
+	policyChanged = "The policy of this host has changed: connect again."
+)
+
+// route returns the site that a request for hostport is for, or why it cannot be served
+// on a connection with that handshake: another host, also one that the certificate
+// covers, has another policy.
+func (e *Edge) route(hostport string, h *handshaken, version uint16) (s *site, misdirected string) {
+	host, _, ok := splitHost(hostport)
+	if ok {
+		s = e.index.resolve(host)
+	}
+	switch {
+	case s == nil || s.id != h.site.id:
+		return nil, otherHost
+	case !s.accepts(h, version):
+		return nil, policyChanged
+	}
+	return s, ""
 }
 
 // pass answers with what the site shows: its upstream, or the built-in page.
@@ -110,8 +132,8 @@ func (e *Edge) pass(x *exchange, s *site, proxy http.Handler) {
 
 // accepts tells whether a connection made earlier satisfies the policy as it is now:
 // a policy that became stricter, or other trust roots, end old connections.
-func (s *site) accepts(c *conn, state *tls.ConnectionState) bool {
-	return !s.noHTTPS && state.Version >= s.minTLS && (!s.verifyClient || s.trusts(c.roots))
+func (s *site) accepts(h *handshaken, version uint16) bool {
+	return !s.noHTTPS && version >= s.minTLS && (!s.verifyClient || s.trusts(h.roots))
 }
 
 func refuse(w http.ResponseWriter, status int, text string) {

@@ -1,0 +1,104 @@
+package edge
+
+import "crypto/tls"
+
+// decision is what the edge makes of a client hello: whose site, and which key pair. A
+// hello that came in over another transport than TCP gets the same one.
+type decision struct {
+	site    *site    // nil when refused
+	version *version // of key
+	key     *opened
+	refused outcome // succeeded when there is a key pair to present
+}
+
+// handshaken is what a handshake settled about its connection, for the requests that
+// follow.
+type handshaken struct {
+	site  *site
+	roots *bundle // what the client certificate was verified against; nil if not asked for
+}
+
+func (d decision) handshaken() handshaken {
+	h := handshaken{site: d.site}
+	if d.refused == succeeded && d.site.verifyClient {
+		h.roots = d.version.roots
+	}
+	return h
+}
+
+// decide is the one way from a client hello to a key pair. It reads the offers of the
+// hello, never its connection.
+func (e *Edge) decide(hello *tls.ClientHelloInfo) decision {
+	return e.decideFor(e.index.resolve(hello.ServerName), hello, nil)
+}
+
+// decideFor is decide once the site of the name is known, nil for none. What it weighs
+// is shown to weighed, if that is there.
+func (e *Edge) decideFor(s *site, hello *tls.ClientHelloInfo, weighed func(candidate)) decision {
+	if s == nil || s.noHTTPS {
+		return decision{refused: unrecognizedName}
+	}
+	best := e.choose(s, hello, weighed)
+	if best.key == nil {
+		return decision{refused: noCertificate}
+	}
+	return decision{site: s, version: best.version, key: best.key}
+}
+
+// candidate is one certificate of a site and what speaks for it with one client.
+type candidate struct {
+	served   *served
+	version  *version // nil when no readable one is known
+	key      *opened  // nil when it cannot be opened
+	unfit    error    // why the client cannot use it
+	outdated bool     // expired, or not valid yet
+}
+
+// choose returns the site's best candidate for this client: one whose key and algorithm
+// the client supports, then one that is valid now, then ECC before RSA. Within a
+// certificate there is no choice, its newest version is the one. One whose key cannot
+// be opened is passed over.
+func (e *Edge) choose(s *site, hello *tls.ClientHelloInfo, weighed func(candidate)) (best candidate) {
+	// A binding is what says that a certificate serves the site; without a name
+	// SupportsCertificate does not compare it with the leaf once more.
+	hello.ServerName = ""
+	for _, slot := range s.slots {
+		c := e.candidate(slot)
+		if c.key != nil && (len(s.slots) > 1 || weighed != nil) {
+			c.unfit = hello.SupportsCertificate(&c.key.certificate)
+			c.outdated = !c.version.validAt(e.cfg.Now())
+		}
+		if weighed != nil {
+			weighed(c)
+		}
+		if c.key != nil && (best.key == nil || c.rank() > best.rank()) {
+			best = c
+		}
+	}
+	return best
+}
+
+// candidate opens the key of a certificate's current version.
+func (e *Edge) candidate(slot *served) candidate {
+	c := candidate{served: slot, version: slot.current.Load()}
+	if c.version == nil {
+		return c
+	}
+	var err error
+	if c.key, err = e.keys.open(c.version); err != nil {
+		e.sampled.error(e.log, "a private key cannot be opened", "err", err)
+	}
+	return c
+}
+
+// rank compares two candidates for one client. Support counts for more than validity:
+// an expired certificate leaves the decision to the client, an alert does not.
+func (c *candidate) rank() (rank int) {
+	if c.unfit == nil {
+		rank += 2
+	}
+	if !c.outdated {
+		rank++
+	}
+	return rank
+}
