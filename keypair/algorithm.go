@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/emmansun/gmsm/smx509"
 	"golang.org/x/crypto/cryptobyte"
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 )
@@ -17,7 +18,7 @@ type Algorithm string
 const (
 	RSA Algorithm = "RSA"
 	ECC Algorithm = "ECC"
-	SM2 Algorithm = "SM2" // named by the API; Parse refuses SM2 key pairs
+	SM2 Algorithm = "SM2" // two pairs at once, see ParseSM2
 )
 
 // algorithmOf names the algorithm of an AlgorithmIdentifier (RFC 5280 section 4.1.1.2),
@@ -34,7 +35,9 @@ func algorithmOf(identifier cryptobyte.String) (algorithm Algorithm, fault strin
 		if !identifier.ReadASN1ObjectIdentifier(&curve) {
 			return ECC, "its elliptic curve has no name; P-256, P-384 or P-521 is expected"
 		}
-		return ECC, refusedCurve(curve)
+		return ofCurve(curve)
+	case sm2OID: // GM/T 0010 names the key's algorithm by the curve
+		return SM2, ""
 	case "1.2.840.113549.1.1.10": // id-RSASSA-PSS, RFC 4055
 		return "", "its key is restricted to RSASSA-PSS, which many TLS clients do not support; use plain RSA or ECDSA"
 	case "1.3.101.112", "1.3.101.113": // RFC 8410
@@ -45,8 +48,20 @@ func algorithmOf(identifier cryptobyte.String) (algorithm Algorithm, fault strin
 	return "", "its key algorithm is not supported; use RSA or ECDSA"
 }
 
-// refusedCurve says why keys on a named curve are refused. Of the others, TLS 1.3 has
-// signature schemes for the three NIST curves only (RFC 8446 section 4.2.3).
+// sm2OID names the curve of SM2 keys (GM/T 0006).
+const sm2OID = "1.2.156.10197.1.301"
+
+// ofCurve names the algorithm of keys on a named curve, with the fault of a curve whose
+// keys are refused.
+func ofCurve(curve asn1.ObjectIdentifier) (Algorithm, string) {
+	if curve.String() == sm2OID {
+		return SM2, ""
+	}
+	return ECC, refusedCurve(curve)
+}
+
+// refusedCurve says why keys on a named curve are refused. Of those that are not SM2's,
+// TLS 1.3 has signature schemes for the three NIST curves only (RFC 8446 section 4.2.3).
 func refusedCurve(curve asn1.ObjectIdentifier) string {
 	const expected = "; P-256, P-384 or P-521 is expected"
 	name := curve.String()
@@ -57,8 +72,6 @@ func refusedCurve(curve asn1.ObjectIdentifier) string {
 		return "its key is on the curve P-224, which cannot be used in TLS 1.3" + expected
 	case name == "1.3.132.0.10":
 		return "its key is on the curve secp256k1, which is not supported in TLS" + expected
-	case name == "1.2.156.10197.1.301":
-		return "it is an SM2 key, which is not supported" + expected
 	case strings.HasPrefix(name, "1.3.36.3.3.2.8."):
 		return "its key is on a Brainpool curve, which browsers do not support" + expected
 	}
@@ -94,6 +107,12 @@ func refusedSize(bits int) string {
 // refusedSignature says why a certificate signed like this is refused: SHA-1 and older
 // digests can be forged, and clients reject them (RFC 9155).
 func refusedSignature(cert *x509.Certificate) string {
+	if isSM2(cert) {
+		if cert.SignatureAlgorithm == smx509.SM2WithSM3 {
+			return ""
+		}
+		return "its key is SM2 but it is not signed with SM2-with-SM3"
+	}
 	switch cert.SignatureAlgorithm {
 	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
 		x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,

@@ -14,19 +14,23 @@ import (
 // readChain reads the certificates of cert_content as they come, each once. Other
 // blocks are skipped with a warning.
 func (u *upload) readChain(text string) ([]*x509.Certificate, error) {
-	blocks, err := readBlocks(fieldCert, text)
+	field := u.role.cert()
+	blocks, err := readBlocks(field, text)
 	if err != nil {
 		return nil, err
 	}
 	var certs []*x509.Certificate
 	for i, b := range blocks {
 		if b.kind != kindCertificate {
-			u.warnf("PEM block %d of %s is %s and was skipped", i+1, fieldCert, b.kind)
+			u.warnf("PEM block %d of %s is %s and was skipped", i+1, field, b.kind)
 			continue
 		}
 		cert, fault := readCertificate(b)
 		if fault != "" {
-			return nil, refuse(Invalid, fieldCert, "PEM block %d: %s", i+1, fault)
+			return nil, refuse(Invalid, field, "PEM block %d: %s", i+1, fault)
+		}
+		if err := u.role.checkWorld(field, cert); err != nil {
+			return nil, err
 		}
 		if slices.ContainsFunc(certs, cert.Equal) {
 			u.warnf("certificate %s was sent more than once", nameOf(cert))
@@ -36,7 +40,7 @@ func (u *upload) readChain(text string) ([]*x509.Certificate, error) {
 	}
 	if len(certs) == 0 {
 		found := instead(text, blocks)
-		return nil, refuse(Invalid, fieldCert, "a PEM certificate is expected, but this is %s: %s", found, found.advice())
+		return nil, refuse(Invalid, field, "a PEM certificate is expected, but this is %s: %s", found, found.advice())
 	}
 	return certs, nil
 }
@@ -48,12 +52,13 @@ func readCertificate(b block) (cert *x509.Certificate, fault string) {
 	if b.trusted {
 		der = withoutTrust(der)
 	}
+	var algorithm Algorithm
 	if identifier, ok := keyIdentifier(der); ok {
-		if _, fault := algorithmOf(identifier); fault != "" {
+		if algorithm, fault = algorithmOf(identifier); fault != "" {
 			return nil, "the certificate is refused: " + fault
 		}
 	}
-	cert, err := x509.ParseCertificate(der)
+	cert, err := parseCertificate(der, algorithm)
 	if err != nil {
 		return nil, fmt.Sprintf("the certificate cannot be read: %.200q", err.Error())
 	}

@@ -45,14 +45,14 @@ func (u *upload) finish(chain []*x509.Certificate) ([]*x509.Certificate, error) 
 		chain = chain[:len(chain)-1]
 	case len(chain) > 1:
 	case selfIssued(leaf):
-		if leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) != nil {
-			return nil, refuse(BrokenChain, fieldCert, "certificate %s names itself as issuer but is not signed by its own key", nameOf(leaf))
+		if !signedByItself(leaf) {
+			return nil, refuse(BrokenChain, u.role.cert(), "certificate %s names itself as issuer but is not signed by its own key", nameOf(leaf))
 		}
 	case len(leaf.IssuingCertificateURL) > 0: // only CAs below a root publish where they are
 		u.warnf("the intermediate certificate that signed %s is missing; clients that do not fetch it (Java, Android, curl) will not trust the chain", nameOf(leaf))
 	}
 	if len(chain) > maxChain {
-		return nil, refuse(BrokenChain, fieldCert, "the chain has %d certificates, more than %d", len(chain), maxChain)
+		return nil, refuse(BrokenChain, u.role.cert(), "the chain has %d certificates, more than %d", len(chain), maxChain)
 	}
 	return chain, nil
 }
@@ -93,17 +93,17 @@ func (u *upload) checkLink(chain []*x509.Certificate, issuer *x509.Certificate) 
 	case fault != "":
 	case !root && u.now.After(issuer.NotAfter):
 		fault = "expired at " + issuer.NotAfter.UTC().Format(time.RFC3339)
-	case child.CheckSignatureFrom(issuer) != nil:
+	case !signedBy(child, issuer):
 		fault = "has the issuer's name but did not sign it"
 	}
 	if fault != "" {
-		return refuse(BrokenChain, fieldCert, "certificate %s, the issuer of %s, %s", nameOf(issuer), nameOf(child), fault)
+		return refuse(BrokenChain, u.role.cert(), "certificate %s, the issuer of %s, %s", nameOf(issuer), nameOf(child), fault)
 	}
 	if root {
 		return nil
 	}
 	if fault := refusedSignature(issuer); fault != "" {
-		return refuse(Invalid, fieldCert, "certificate %s is refused: %s", nameOf(issuer), fault)
+		return refuse(Invalid, u.role.cert(), "certificate %s is refused: %s", nameOf(issuer), fault)
 	}
 	u.warnEarly(issuer)
 	return nil
@@ -131,7 +131,7 @@ func (u *upload) checkSpare(chain, spare []*x509.Certificate) error {
 	last := chain[len(chain)-1]
 	for _, c := range spare {
 		if !slices.ContainsFunc(chain[1:], func(member *x509.Certificate) bool { return sameEntity(member, c) }) {
-			return refuse(BrokenChain, fieldCert, "certificate %s does not belong to the chain, which ends at %s, issued by %.100q",
+			return refuse(BrokenChain, u.role.cert(), "certificate %s does not belong to the chain, which ends at %s, issued by %.100q",
 				nameOf(c), nameOf(last), last.Issuer.CommonName)
 		}
 		u.warnf("certificate %s was dropped: the chain has another one of the same CA", nameOf(c))

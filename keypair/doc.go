@@ -1,8 +1,9 @@
 // Package keypair reads what people upload (PEM as it comes) and returns a checked
 // leaf, its ordered chain and the private key that belongs to it.
 //
-// It is pure: no clock but the one given, no randomness, no I/O, no state, so every
-// function may be called from any number of goroutines. Its errors name the field at
+// It is pure: no clock but the one given, no I/O, no state, and randomness only in the
+// proof of SM2 keys, which is thrown away. So every function may be called from any number
+// of goroutines. Its errors name the field at
 // fault and what was expected, and never contain key material.
 //
 // # What Parse puts right
@@ -28,6 +29,14 @@
 // has no name, is not meant for TLS servers or is signed with SHA-1; a chain with a link
 // that does not verify or a certificate that has no place in it; and at last a private
 // key that does not sign.
+//
+// # SM2
+//
+// ParseSM2 does the same for the two pairs of an SM2 certificate. It refuses also, before
+// it looks at the leaves further, pairs whose key usage is not that of their field, and at
+// the end pairs of two CAs or without a common name. Every certificate must have an SM2 key
+// and, but for roots, a signature by SM2-with-SM3. Keys come as PKCS #8, SEC 1 or in the
+// form of GM/T 0010.
 //
 // Trust is not judged: whether clients know the root is between them and the CA. Name
 // constraints and revocation are not looked at either.

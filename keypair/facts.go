@@ -21,7 +21,7 @@ type Facts struct {
 	Country            []string
 	Issuer             []string // the issuer's O; its CN when it has no O
 	SerialNumber       string   // decimal
-	SignatureAlgorithm string   // x509.SignatureAlgorithm.String(), e.g. "SHA256-RSA"
+	SignatureAlgorithm string   // x509.SignatureAlgorithm.String(), e.g. "SHA256-RSA"; "SM2-SM3"
 	X509Version        int
 	NotBefore          time.Time // UTC
 	NotAfter           time.Time // UTC
@@ -33,16 +33,12 @@ type Facts struct {
 // of one leaf compare equal.
 func factsOf(leaf *x509.Certificate) Facts {
 	fingerprint := sha256.Sum256(leaf.Raw)
-	algorithm := ECC
-	if leaf.PublicKeyAlgorithm == x509.RSA {
-		algorithm = RSA
-	}
 	issuer := leaf.Issuer.Organization
 	if len(issuer) == 0 && leaf.Issuer.CommonName != "" {
 		issuer = []string{leaf.Issuer.CommonName}
 	}
 	return Facts{
-		Algorithm:          algorithm,
+		Algorithm:          algorithmOfCert(leaf),
 		CommonName:         leaf.Subject.CommonName,
 		SANs:               sansOf(leaf),
 		Organization:       list(leaf.Subject.Organization),
@@ -52,7 +48,7 @@ func factsOf(leaf *x509.Certificate) Facts {
 		Country:            list(leaf.Subject.Country),
 		Issuer:             list(issuer),
 		SerialNumber:       leaf.SerialNumber.String(),
-		SignatureAlgorithm: leaf.SignatureAlgorithm.String(),
+		SignatureAlgorithm: signatureName(leaf.SignatureAlgorithm),
 		X509Version:        leaf.Version,
 		NotBefore:          leaf.NotBefore.UTC(),
 		NotAfter:           leaf.NotAfter.UTC(),

@@ -6,15 +6,18 @@ import (
 	"encoding/asn1"
 	"math/big"
 
+	"github.com/emmansun/gmsm/sm2"
 	"golang.org/x/crypto/cryptobyte"
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // readKey reads the one private key of private_key. Certificates beside it are skipped
 // with a warning, but of two keys none is taken: the wrong one might match by mistake.
-// The decoded bytes are wiped; the text they came from is the caller's. Nothing that crypto/x509 says about a key is passed on.
+// The decoded bytes are wiped; the text they came from is the caller's. Nothing that
+// crypto/x509 says about a key is passed on.
 func (u *upload) readKey(text string) (crypto.Signer, error) {
-	blocks, err := readBlocks(fieldKey, text)
+	field := u.role.key()
+	blocks, err := readBlocks(field, text)
 	if err != nil {
 		return nil, err
 	}
@@ -25,25 +28,31 @@ func (u *upload) readKey(text string) (crypto.Signer, error) {
 			keys = append(keys, b.der)
 			defer clear(b.der)
 		case kindEncryptedKey:
-			return nil, refuse(EncryptedKey, fieldKey, "the private key is encrypted: %s", b.kind.advice())
+			return nil, refuse(EncryptedKey, field, "the private key is encrypted: %s", b.kind.advice())
 		case kindDSAKey, kindOpenSSHKey:
-			return nil, refuse(Invalid, fieldKey, "this is %s: %s", b.kind, b.kind.advice())
+			return nil, refuse(Invalid, field, "this is %s: %s", b.kind, b.kind.advice())
 		case kindParameters: // openssl ecparam -genkey writes them ahead of the key
 		default:
-			u.warnf("PEM block %d of %s is %s and was skipped", i+1, fieldKey, b.kind)
+			u.warnf("PEM block %d of %s is %s and was skipped", i+1, field, b.kind)
 		}
 	}
 	switch len(keys) {
 	case 0:
 		found := instead(text, blocks)
-		return nil, refuse(Invalid, fieldKey, "a PEM private key is expected, but this is %s: %s", found, found.advice())
+		return nil, refuse(Invalid, field, "a PEM private key is expected, but this is %s: %s", found, found.advice())
 	case 1:
 	default:
-		return nil, refuse(Invalid, fieldKey, "there are %d private keys; exactly one is expected", len(keys))
+		return nil, refuse(Invalid, field, "there are %d private keys; exactly one is expected", len(keys))
 	}
 	key, fault := parseKey(keys[0])
 	if fault != "" {
-		return nil, refuse(Invalid, fieldKey, "the private key is refused: %s", fault)
+		return nil, refuse(Invalid, field, "the private key is refused: %s", fault)
+	}
+	if _, ok := key.(*sm2.PrivateKey); ok != (u.role != server) {
+		if ok {
+			return nil, refuse(KeyMismatch, field, "the private key is an SM2 key, the certificate is not SM2")
+		}
+		return nil, refuse(KeyMismatch, field, "the private key is not an SM2 key")
 	}
 	return key, nil
 }
@@ -68,6 +77,9 @@ func parseKey(der []byte) (key crypto.Signer, fault string) {
 	case body.PeekASN1Tag(tag.SEQUENCE):
 		return parsePKCS8(der, body)
 	case body.PeekASN1Tag(tag.INTEGER):
+		if isGM0010(body) {
+			return parseSM2(der)
+		}
 		return parsePKCS1(der)
 	case body.PeekASN1Tag(tag.OCTET_STRING):
 		return parseSEC1(der, body)
@@ -85,8 +97,11 @@ func parsePKCS8(der []byte, body cryptobyte.String) (crypto.Signer, string) {
 	if fault != "" {
 		return nil, fault
 	}
-	if algorithm == RSA {
+	switch algorithm {
+	case RSA:
 		return parsePKCS1(inner)
+	case SM2:
+		return parseSM2(inner)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	signer, ok := key.(crypto.Signer)
@@ -106,8 +121,12 @@ func parseSEC1(der []byte, body cryptobyte.String) (crypto.Signer, string) {
 		!parameters.ReadASN1ObjectIdentifier(&curve) {
 		return nil, "it does not name its elliptic curve; P-256, P-384 or P-521 is expected"
 	}
-	if fault := refusedCurve(curve); fault != "" {
+	algorithm, fault := ofCurve(curve)
+	if fault != "" {
 		return nil, fault
+	}
+	if algorithm == SM2 {
+		return parseSM2(der)
 	}
 	key, err := x509.ParseECPrivateKey(der)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 type Pair struct {
 	Facts    Facts
 	Chain    []*x509.Certificate // leaf first, each signed by the next; no root
-	Key      crypto.Signer       // *rsa.PrivateKey or *ecdsa.PrivateKey, proven against the leaf
+	Key      crypto.Signer       // *rsa.PrivateKey, *ecdsa.PrivateKey or *sm2.PrivateKey, proven against the leaf
+	Signing  *Pair               // of an SM2 pair, which is itself for encryption; else nil
 	Warnings []string            // what was put right, for the uploader to read
 }
 
@@ -28,10 +29,13 @@ const (
 	BrokenChain  Reason = "broken-chain"  // a link does not verify
 	EncryptedKey Reason = "encrypted-key" // the private key is encrypted
 	NoSAN        Reason = "no-san"        // the leaf has no subject alternative name
+
+	WrongUsage     Reason = "wrong-usage"     // an SM2 certificate in the place of the other
+	WrongAlgorithm Reason = "wrong-algorithm" // SM2 where it is not expected, or the other way round
 )
 
-// Error is a refused upload. Field is "cert_content", "private_key" or
-// "trusted_root_ca"; Detail says what was found and what was expected.
+// Error is a refused upload. Field is "cert_content", "private_key", "cert_content_sign",
+// "private_key_sign" or "trusted_root_ca"; Detail says what was found and what was expected.
 type Error struct {
 	Reason Reason
 	Field  string
@@ -46,6 +50,9 @@ const (
 	fieldCert  = "cert_content"
 	fieldKey   = "private_key"
 	fieldRoots = "trusted_root_ca"
+
+	fieldCertSign = "cert_content_sign"
+	fieldKeySign  = "private_key_sign"
 )
 
 // Limits on an upload. They are checked before the work they bound, so that the worst
@@ -67,9 +74,10 @@ func refuse(reason Reason, field, format string, args ...any) *Error {
 	return &Error{Reason: reason, Field: field, Detail: fmt.Sprintf(format, args...)}
 }
 
-// upload is one upload while it is read: as of when, and what was put right so far.
+// upload is one key pair while it is read: as of when, what for, and what was put right.
 type upload struct {
 	now      time.Time
+	role     role
 	warnings []string
 }
 
@@ -86,18 +94,29 @@ func (u *upload) warnf(format string, args ...any) {
 // be fit for a TLS server; every further certificate must sign the one before it.
 func Parse(certPEM, keyPEM string, now time.Time) (*Pair, error) {
 	u := &upload{now: now}
+	certs, key, err := u.read(certPEM, keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := u.leafOf(certs, key)
+	if err != nil {
+		return nil, err
+	}
+	return u.check(leaf, certs, key)
+}
+
+// read reads the two texts of a pair.
+func (u *upload) read(certPEM, keyPEM string) ([]*x509.Certificate, crypto.Signer, error) {
 	certs, err := u.readChain(certPEM)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	key, err := u.readKey(keyPEM)
-	if err != nil {
-		return nil, err
-	}
-	leaf, err := leafOf(certs, key)
-	if err != nil {
-		return nil, err
-	}
+	return certs, key, err
+}
+
+// check is all that is looked at once it is known which of certs is the leaf of key.
+func (u *upload) check(leaf *x509.Certificate, certs []*x509.Certificate, key crypto.Signer) (*Pair, error) {
 	if err := u.checkLeaf(leaf); err != nil {
 		return nil, err
 	}
@@ -105,7 +124,7 @@ func Parse(certPEM, keyPEM string, now time.Time) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prove(key, leaf); err != nil {
+	if err := u.prove(key, leaf); err != nil {
 		return nil, err
 	}
 	return &Pair{Facts: factsOf(leaf), Chain: chain, Key: key, Warnings: u.warnings}, nil
@@ -114,7 +133,7 @@ func Parse(certPEM, keyPEM string, now time.Time) (*Pair, error) {
 // leafOf returns the certificate that key belongs to, the first one if there are more.
 // The key decides which certificate is the leaf: of order, names and CA flags people get
 // each wrong, but nobody has the private key of somebody else's intermediate.
-func leafOf(certs []*x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
+func (u *upload) leafOf(certs []*x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
 	public := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	for _, cert := range certs {
 		if public.Equal(cert.PublicKey) {
@@ -122,9 +141,9 @@ func leafOf(certs []*x509.Certificate, key crypto.Signer) (*x509.Certificate, er
 		}
 	}
 	if len(certs) == 1 {
-		return nil, refuse(KeyMismatch, fieldKey, "the private key is not the key of certificate %s", nameOf(certs[0]))
+		return nil, refuse(KeyMismatch, u.role.key(), "the private key is not the key of certificate %s", nameOf(certs[0]))
 	}
-	return nil, refuse(KeyMismatch, fieldKey, "the private key is not the key of any of the %d certificates", len(certs))
+	return nil, refuse(KeyMismatch, u.role.key(), "the private key is not the key of any of the %d certificates", len(certs))
 }
 
 // prove signs with an RSA key and verifies with leaf: a key with the right public half and
@@ -137,7 +156,10 @@ func leafOf(certs []*x509.Certificate, key crypto.Signer) (*x509.Certificate, er
 // An RSA signature takes time by the cube of the key's size, a tenth of a second and
 // more at 8192 bits. Keys above maxProvenBits are left to crypto/rsa, which compared
 // modulus, primes and exponents when it read the key.
-func prove(key crypto.Signer, leaf *x509.Certificate) error {
+func (u *upload) prove(key crypto.Signer, leaf *x509.Certificate) error {
+	if u.role != server {
+		return u.proveSM2(key, leaf)
+	}
 	public, ok := leaf.PublicKey.(*rsa.PublicKey)
 	if !ok || large(leaf) {
 		return nil
@@ -147,7 +169,7 @@ func prove(key crypto.Signer, leaf *x509.Certificate) error {
 	if err == nil && rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], signature) == nil {
 		return nil
 	}
-	return refuse(KeyMismatch, fieldKey, "a signature by the private key does not verify with certificate %s", nameOf(leaf))
+	return refuse(KeyMismatch, u.role.key(), "a signature by the private key does not verify with certificate %s", nameOf(leaf))
 }
 
 // large tells whether a leaf's key is RSA and so long that each signature is a burden.

@@ -11,14 +11,14 @@ import (
 // validity are included (RFC 5280 section 4.1.2.5).
 func (u *upload) checkLeaf(leaf *x509.Certificate) error {
 	if u.now.After(leaf.NotAfter) {
-		return refuse(Expired, fieldCert, "certificate %s expired at %s", nameOf(leaf), leaf.NotAfter.UTC().Format(time.RFC3339))
+		return refuse(Expired, u.role.cert(), "certificate %s expired at %s", nameOf(leaf), leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	if names := len(leaf.DNSNames) + len(leaf.IPAddresses); names == 0 {
-		return refuse(NoSAN, fieldCert,
+		return refuse(NoSAN, u.role.cert(),
 			"certificate %s has no DNS name or IP address as subject alternative name; clients ignore the common name", nameOf(leaf))
 	}
-	if fault := refusedLeaf(leaf); fault != "" {
-		return refuse(Invalid, fieldCert, "certificate %s is refused: %s", nameOf(leaf), fault)
+	if fault := refusedLeaf(leaf, u.role); fault != "" {
+		return refuse(Invalid, u.role.cert(), "certificate %s is refused: %s", nameOf(leaf), fault)
 	}
 	u.warnEarly(leaf)
 	if leaf.IsCA {
@@ -32,15 +32,15 @@ func (u *upload) checkLeaf(leaf *x509.Certificate) error {
 
 // refusedLeaf says why a leaf in time and with names is refused none the less. The count
 // of names guards what is done for each of them: index entries, and matching by Covers.
-func refusedLeaf(leaf *x509.Certificate) string {
+func refusedLeaf(leaf *x509.Certificate, role role) string {
 	names := len(leaf.DNSNames) + len(leaf.IPAddresses) + len(leaf.EmailAddresses) + len(leaf.URIs)
 	switch {
 	case names > maxSANs:
 		return fmt.Sprintf("it has %d subject alternative names, more than %d", names, maxSANs)
 	case leaf.SerialNumber.BitLen() > 160: // RFC 5280 section 4.1.2.2
 		return "its serial number is longer than 20 octets"
-	case leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
-		// Key encipherment alone would serve the RSA key exchange only, which has no
+	case role == server && leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
+		// Those of SM2 were compared with their roles before. Key encipherment alone would serve the RSA key exchange only, which has no
 		// forward secrecy and is gone from TLS 1.3.
 		return "its key usage does not include digitalSignature, which every TLS 1.3 and ECDHE handshake needs"
 	case !servesTLS(leaf):

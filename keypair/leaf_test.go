@@ -69,8 +69,6 @@ func onlyUnknownUsage(c *x509.Certificate) {
 // Curves and algorithms that crypto/x509 cannot make are written into a certificate in
 // place of an algorithm identifier of the same length, or into the skeleton of one.
 func TestUnsupportedAlgorithmsAreNamed(t *testing.T) {
-	p256 := oid(t, 1, 2, 840, 10045, 3, 1, 7)
-	sm2 := bytes.Replace(testcert.SelfSigned(t, hosts).Cert.Raw, p256, oid(t, 1, 2, 156, 10197, 1, 301), 1)
 	p384 := testcert.SelfSigned(t, hosts, testcert.WithECC(elliptic.P384())).Cert.Raw
 	k256 := bytes.Replace(p384, oid(t, 1, 3, 132, 0, 34), oid(t, 1, 3, 132, 0, 10), 1)
 	ec := oid(t, 1, 2, 840, 10045, 2, 1)
@@ -78,7 +76,6 @@ func TestUnsupportedAlgorithmsAreNamed(t *testing.T) {
 		der  []byte
 		want string // what the uploader must read
 	}{
-		"SM2":           {sm2, "SM2"},
 		"secp256k1":     {k256, "secp256k1"},
 		"P-224":         {testcert.SelfSigned(t, hosts, testcert.WithECC(elliptic.P224())).Cert.Raw, "P-224"},
 		"Brainpool":     {skeleton(t, ec, oid(t, 1, 3, 36, 3, 3, 2, 8, 1, 1, 7)), "Brainpool"},

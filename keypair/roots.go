@@ -13,6 +13,16 @@ import (
 // Each must be a CA, in time or not valid yet, with a key such as Parse accepts; it
 // need not be self-signed. Since there are no warnings here, anything else is refused.
 func ParseTrustRoots(pem string, now time.Time) ([]*x509.Certificate, error) {
+	return server.trustRoots(pem, now)
+}
+
+// ParseSM2TrustRoots is ParseTrustRoots for the clients of an SM2 certificate, whose CAs
+// must be SM2, too.
+func ParseSM2TrustRoots(pem string, now time.Time) ([]*x509.Certificate, error) {
+	return signing.trustRoots(pem, now)
+}
+
+func (r role) trustRoots(pem string, now time.Time) ([]*x509.Certificate, error) {
 	blocks, err := readBlocks(fieldRoots, pem)
 	if err != nil {
 		return nil, err
@@ -25,6 +35,9 @@ func ParseTrustRoots(pem string, now time.Time) ([]*x509.Certificate, error) {
 		root, fault := readCertificate(b)
 		if fault != "" {
 			return nil, refuse(Invalid, fieldRoots, "PEM block %d: %s", i+1, fault)
+		}
+		if err := r.checkWorld(fieldRoots, root); err != nil {
+			return nil, err
 		}
 		if err := checkRoot(root, now); err != nil {
 			return nil, err

@@ -9,6 +9,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"sync"
+
+	"github.com/emmansun/gmsm/sm2"
+	"github.com/emmansun/gmsm/smx509"
 )
 
 // rsaKeys holds the RSA keys of this process, each made on first use.
@@ -31,7 +34,7 @@ func RSAKey(bits, n int) *rsa.PrivateKey {
 
 // KeyPEM returns a key as PKCS#8 ("PRIVATE KEY").
 func KeyPEM(key crypto.Signer) string {
-	return encodeKey("PRIVATE KEY", func() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(key) })
+	return encodeKey("PRIVATE KEY", func() ([]byte, error) { return smx509.MarshalPKCS8PrivateKey(key) })
 }
 
 // KeyPKCS1PEM returns an RSA key as PKCS#1 ("RSA PRIVATE KEY"); it panics on another.
@@ -45,6 +48,9 @@ func (l *Leaf) KeyPKCS1PEM() string {
 // another.
 func (l *Leaf) KeySEC1PEM() string {
 	return encodeKey("EC PRIVATE KEY", func() ([]byte, error) {
+		if key, ok := l.Key.(*sm2.PrivateKey); ok {
+			return smx509.MarshalSM2PrivateKey(key)
+		}
 		return x509.MarshalECPrivateKey(l.Key.(*ecdsa.PrivateKey))
 	})
 }

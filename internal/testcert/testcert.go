@@ -12,6 +12,9 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/emmansun/gmsm/sm2"
+	"github.com/emmansun/gmsm/smx509"
 )
 
 // CA signs certificates. By default it is a P-256 root valid from an hour ago for
@@ -126,11 +129,15 @@ func (s *spec) sign(tb testing.TB, issuer *CA) *x509.Certificate {
 	if issuer != nil {
 		parent, key = issuer.Cert, issuer.Key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &s.template, parent, s.key.Public(), key)
+	parse := x509.ParseCertificate
+	if sm2.IsSM2PublicKey(s.key.Public()) {
+		parse = parseSM2
+	}
+	der, err := smx509.CreateCertificate(rand.Reader, &s.template, parent, s.key.Public(), key)
 	if err != nil {
 		tb.Fatalf("testcert: signing %q: %v", s.template.Subject.CommonName, err)
 	}
-	cert, err := x509.ParseCertificate(der)
+	cert, err := parse(der)
 	if err != nil {
 		tb.Fatalf("testcert: reading back %q: %v", s.template.Subject.CommonName, err)
 	}
