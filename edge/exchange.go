@@ -119,6 +119,7 @@ type body struct {
 	stall   time.Duration
 	reading *time.Timer
 	stalled atomic.Bool // written by the timer
+	broken  atomic.Bool // it could not be read: bad chunks, or another length than declared
 	ended   atomic.Bool // read to its end, by the transport's goroutine
 }
 
@@ -136,6 +137,8 @@ func (b *body) Read(p []byte) (int, error) {
 		b.ended.Store(true)
 	case err != nil && b.stalled.Load():
 		err = errStalled
+	case err != nil && err != http.ErrBodyReadAfterClose: // closed: nobody wants the rest
+		b.broken.Store(true)
 	}
 	return n, err
 }

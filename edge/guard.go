@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,8 +18,12 @@ const loopHeader = "Cdn-Loop"
 func (e *Edge) guarded(proxy *httputil.ReverseProxy) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case !asksPath(r.URL):
+		case !asksPath(r):
 			refuse(w, http.StatusBadRequest, "The request target is not a path.")
+		case fields(r.Header) > maxFields:
+			refuse(w, http.StatusRequestHeaderFieldsTooLarge, "The request has too many header fields.")
+		case !oneLength(r.Header["Content-Length"]):
+			refuse(w, http.StatusBadRequest, "The length of the request is not one number.")
 		case e.loops(r):
 			refuse(w, http.StatusLoopDetected, "The upstream of this host leads back here.")
 		default:
@@ -30,9 +34,30 @@ func (e *Edge) guarded(proxy *httputil.ReverseProxy) http.HandlerFunc {
 
 // asksPath tells whether the target of a request is a path that can be asked of an
 // upstream. One such as "x:http://other/" is opaque to net/url and would be sent as it
-// is, naming another host than the one that was checked. A blank, which HTTP/2 lets
-// through, would end the target of an HTTP/1.1 request early.
-func asksPath(u *url.URL) bool { return u.Opaque == "" && !strings.Contains(u.RawQuery, " ") }
+// is, naming another host than the one that was checked. HTTP/2 lets through two more: a
+// path that is a URL of another host, and a blank, which would end the target of an
+// HTTP/1.1 request early.
+func asksPath(r *http.Request) bool {
+	u := r.URL
+	return u.Opaque == "" && (u.Host == "" || u.Host == r.Host) && !strings.Contains(u.RawQuery, " ")
+}
+
+func fields(h http.Header) (n int) {
+	for _, values := range h {
+		n += len(values)
+	}
+	return n
+}
+
+// oneLength tells whether Content-Length says one thing, if anything. Over HTTP/1.1 that
+// is certain already; of HTTP/2 net/http reads the first field, and nothing as 0.
+func oneLength(fields []string) bool {
+	if len(fields) == 0 {
+		return true
+	}
+	_, err := strconv.ParseUint(fields[0], 10, 63)
+	return len(fields) == 1 && err == nil
+}
 
 // loops tells whether a request has come through this edge before.
 func (e *Edge) loops(r *http.Request) bool {

@@ -113,6 +113,10 @@ func (e *Edge) upstreamFailed(w http.ResponseWriter, r *http.Request, err error)
 	case x.in.Context().Err() != nil:
 		w.WriteHeader(statusClientGone)
 		return
+	case x.body != nil && x.body.broken.Load():
+		w.Header().Set("Connection", "close")
+		refuse(w, http.StatusBadRequest, "The request body is malformed.")
+		return
 	}
 	e.sampled.warn(e.log, "upstream failed", "domain", siteOf(r.Context()).id, "err", err)
 	if isTimeout(err) {

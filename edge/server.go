@@ -16,6 +16,7 @@ import (
 
 const (
 	maxHeaderBytes = 64 << 10
+	maxFields      = 256              // header fields of one request that is proxied
 	maxStreams     = 250              // HTTP/2 requests at once on one connection
 	pingAfter      = 30 * time.Second // of silence on an HTTP/2 connection
 	pingTimeout    = 15 * time.Second

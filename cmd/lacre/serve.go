@@ -42,6 +42,8 @@ Every flag is also a key of the config file (data-dir: /var/lib/lacre) and a var
 			if err != nil {
 				return err
 			}
+			slog.SetDefault(log) // net/http tells some faults of upstreams to package log only
+			slog.SetLogLoggerLevel(slog.LevelDebug)
 			return serve(cmd.Context(), cfg, log)
 		},
 	}
