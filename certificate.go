@@ -42,14 +42,17 @@ type Certificate struct {
 }
 
 // Version is one immutable key pair of a certificate: leaf, chain, sealed key and
-// trust roots travel together and are never changed, only superseded.
+// trust roots travel together and are never changed, only superseded. An SM2 certificate
+// has two pairs in one version.
 type Version struct {
 	ProjectID     string
 	CertificateID string
 	Number        int // from 1, never reused
 	Facts         keypair.Facts
-	Chain         [][]byte // DER, leaf first
-	SealedKey     []byte   // PKCS#8 DER under the Sealer, see KeyContext
+	Chain         [][]byte // DER, leaf first; of the encryption pair with SM2
+	SealedKey     []byte   // PKCS#8 DER under the Sealer, see keyContext
+	SignChain     [][]byte // SM2 only: as Chain, of the signing pair
+	SealedSignKey []byte   // SM2 only: as SealedKey, see signKeyContext
 	TrustRoots    [][]byte // DER of the CAs that client certificates must chain to
 	Created       time.Time
 	Revision      int64

@@ -3,11 +3,12 @@ package lacre
 import (
 	"cmp"
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"lacre/keypair"
 )
 
 // CreateCertificate stores a new certificate (API: POST …/certificates).
@@ -23,7 +24,7 @@ func (s *Service) CreateCertificate(ctx context.Context, by Caller, projectID st
 		_, err := s.roomForCertificate(ctx, projectID)
 		return &Written{n.Certificate, n.warnings}, cmp.Or(err, s.nameFree(ctx, n.nameClaim()))
 	}
-	if err := s.seal(ctx, n.version, n.key); err != nil {
+	if err := s.seal(ctx, n.version, n.pair); err != nil {
 		return nil, err
 	}
 	n.Revision, err = s.settle(ctx, s.certificateTurn(n.Certificate), func() (int64, error) {
@@ -39,7 +40,7 @@ func (s *Service) CreateCertificate(ctx context.Context, by Caller, projectID st
 type newcomer struct {
 	*Certificate
 	version  *Version
-	key      crypto.Signer // to be sealed into version
+	pair     *keypair.Pair // whose keys are to be sealed into version
 	warnings []string
 }
 
@@ -58,7 +59,7 @@ func (s *Service) newcomer(ctx context.Context, projectID string, in Certificate
 	}
 	version := s.version(up, projectID, cert.ID, 1)
 	cert.hold(version)
-	return &newcomer{cert, version, up.pair.Key, up.warnings}, nil
+	return &newcomer{cert, version, up.pair, up.warnings}, nil
 }
 
 // commitNew commits tx, which stores n's certificate, together with its version and name.

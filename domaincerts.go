@@ -21,7 +21,7 @@ func (s *Service) CreateDomainCertificate(ctx context.Context, by Caller, projec
 	if err := s.nameFree(ctx, n.nameClaim()); err != nil {
 		return nil, nil, err
 	}
-	if err := s.seal(ctx, n.version, n.key); err != nil {
+	if err := s.seal(ctx, n.version, n.pair); err != nil {
 		return nil, nil, err
 	}
 	revision, err := s.settle(ctx, domainID, func() (int64, error) {

@@ -70,7 +70,8 @@ const (
 	CodeInvalidPair    = Code(keypair.Invalid)
 	CodeNoSAN          = Code(keypair.NoSAN)
 	CodeAfter2038      = Code("after-2038")
-	CodeWrongAlgorithm = Code("wrong-algorithm") // algorithm_type disagrees with the key
+	CodeWrongAlgorithm = Code(keypair.WrongAlgorithm) // algorithm_type disagrees with the key
+	CodeWrongUsage     = Code(keypair.WrongUsage)
 )
 
 // Error is an error with a meaning a caller can act on. Field names the request field

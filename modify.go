@@ -112,6 +112,10 @@ func (m *modification) withContent(ctx context.Context, old, next *Certificate, 
 		}
 		kept := *up
 		if keep {
+			if (up.sign == nil) != (current.SignChain == nil) {
+				return nil, FieldErrorf(CodeWrongAlgorithm, "trusted_root_ca",
+					"the CAs kept until now are for %s clients: send those for %s, or an empty text", old.Facts.Algorithm, up.pair.Facts.Algorithm)
+			}
 			kept.roots = current.TrustRoots
 		}
 		if current != nil && kept.same(current) && m.opens(ctx, current) {
@@ -126,7 +130,7 @@ func (m *modification) withContent(ctx context.Context, old, next *Certificate, 
 	if m.opt.DryRun {
 		return up, nil
 	}
-	return up, m.seal(ctx, version, up.pair.Key)
+	return up, m.seal(ctx, version, up.pair)
 }
 
 // current is the current version of old; nil when it is damaged or gone and nothing of it
@@ -151,8 +155,7 @@ func (m *modification) current(ctx context.Context, old *Certificate, keep bool)
 // opens tells whether v can be served at all. If not, even the same content makes a new
 // version, which repairs it.
 func (m *modification) opens(ctx context.Context, v *Version) bool {
-	_, err := OpenKey(ctx, m.Sealer, v)
-	return err == nil
+	return checkKeys(ctx, m.Sealer, v) == nil
 }
 
 // forget drops the versions that fall out of the history.

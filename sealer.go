@@ -18,16 +18,22 @@ type Sealer interface {
 
 // keyContext is the associated data of a sealed private key: a sealed key opens only
 // for the certificate and version it was sealed for. Every part is length-prefixed.
-func keyContext(projectID, certificateID string, number int) []byte {
-	b := []byte("lacre/private-key/v1")
-	for _, part := range []string{projectID, certificateID} {
+func keyContext(v *Version) []byte { return v.context("lacre/private-key/v1") }
+
+// signKeyContext is keyContext for the signing key of an SM2 certificate, so that neither
+// of its two keys opens in the place of the other.
+func signKeyContext(v *Version) []byte { return v.context("lacre/sm2-signing-key/v1") }
+
+func (v *Version) context(use string) []byte {
+	b := []byte(use)
+	for _, part := range []string{v.ProjectID, v.CertificateID} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
-	return binary.BigEndian.AppendUint64(b, uint64(number))
+	return binary.BigEndian.AppendUint64(b, uint64(v.Number))
 }
 
-// OpenKey unseals the private key of v and proves that it belongs to v's leaf.
+// OpenKey unseals the private key of v, which is not SM2, and proves that it belongs to v's leaf.
 func OpenKey(ctx context.Context, sealer Sealer, v *Version) (crypto.Signer, error) {
 	key, _, err := OpenPair(ctx, sealer, v)
 	return key, err
@@ -36,24 +42,36 @@ func OpenKey(ctx context.Context, sealer Sealer, v *Version) (crypto.Signer, err
 // OpenPair is OpenKey for who needs the leaf as well: parsing it a second time is half of
 // what opening costs.
 func OpenPair(ctx context.Context, sealer Sealer, v *Version) (crypto.Signer, *x509.Certificate, error) {
-	der, err := sealer.Open(ctx, v.ProjectID, v.SealedKey, keyContext(v.ProjectID, v.CertificateID, v.Number))
+	return openHalf(ctx, sealer, v, half{v.SealedKey, keyContext(v), v.Chain, x509.ParsePKCS8PrivateKey, x509.ParseCertificate})
+}
+
+// half is one key pair of a version, stored, and how it is read.
+type half struct {
+	sealed, binding []byte
+	chain           [][]byte
+	parseKey        func([]byte) (any, error)
+	parseLeaf       func([]byte) (*x509.Certificate, error)
+}
+
+func openHalf(ctx context.Context, sealer Sealer, v *Version, h half) (crypto.Signer, *x509.Certificate, error) {
+	der, err := sealer.Open(ctx, v.ProjectID, h.sealed, h.binding)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the key of certificate %s version %d: %w", v.CertificateID, v.Number, err)
 	}
 	defer clear(der)
-	key, err := x509.ParsePKCS8PrivateKey(der)
+	key, err := h.parseKey(der)
 	if err != nil {
 		return nil, nil, fmt.Errorf("certificate %s version %d: stored key is not PKCS#8", v.CertificateID, v.Number)
 	}
-	return matchLeaf(key, v)
+	return matchLeaf(key, v, h)
 }
 
-func matchLeaf(key any, v *Version) (crypto.Signer, *x509.Certificate, error) {
+func matchLeaf(key any, v *Version, h half) (crypto.Signer, *x509.Certificate, error) {
 	signer, ok := key.(crypto.Signer)
-	if !ok || len(v.Chain) == 0 {
+	if !ok || len(h.chain) == 0 {
 		return nil, nil, fmt.Errorf("certificate %s version %d: no signing key or no leaf", v.CertificateID, v.Number)
 	}
-	leaf, err := x509.ParseCertificate(v.Chain[0])
+	leaf, err := h.parseLeaf(h.chain[0])
 	if err != nil {
 		return nil, nil, fmt.Errorf("certificate %s version %d: leaf: %w", v.CertificateID, v.Number, err)
 	}

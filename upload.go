@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/emmansun/gmsm/smx509"
+
 	"lacre/keypair"
 )
 
@@ -17,6 +19,7 @@ import (
 type upload struct {
 	pair     *keypair.Pair
 	chain    [][]byte
+	sign     [][]byte // the chain of an SM2 signing pair, else nil
 	roots    [][]byte // nil when the input does not say
 	warnings []string
 }
@@ -29,9 +32,9 @@ func (s *Service) read(in CertificateInput) (*upload, error) {
 	if err := checkKind(in); err != nil {
 		return nil, err
 	}
-	pair, err := keypair.Parse(in.CertContent, string(in.PrivateKey), s.Now())
+	pair, err := in.parse(s.Now())
 	if err != nil {
-		return nil, pairError(err)
+		return nil, err
 	}
 	if in.Algorithm != "" && in.Algorithm != pair.Facts.Algorithm {
 		return nil, FieldErrorf(CodeWrongAlgorithm, "algorithm_type", "the key is %s, algorithm_type says %s", pair.Facts.Algorithm, in.Algorithm)
@@ -40,24 +43,18 @@ func (s *Service) read(in CertificateInput) (*upload, error) {
 		return nil, FieldErrorf(CodeAfter2038, "cert_content", "the certificate ends at %s", pair.Facts.NotAfter.Format(time.RFC3339))
 	}
 	up := &upload{pair: pair, chain: ders(pair.Chain), warnings: pair.Warnings}
+	if pair.Signing != nil {
+		up.sign = ders(pair.Signing.Chain)
+	}
 	return up, up.readRoots(in.TrustedRootCA, s.Now())
 }
 
 func checkKind(in CertificateInput) error {
 	switch in.Algorithm {
-	case "", keypair.RSA, keypair.ECC:
-	case keypair.SM2:
-		return FieldErrorf(CodeUnsupportedKind, "algorithm_type", "SM2 certificates are not supported by this instance")
-	default:
-		return FieldErrorf(CodeInvalidField, "algorithm_type", "expected RSA, ECC or SM2")
+	case "", keypair.RSA, keypair.ECC, keypair.SM2:
+		return nil
 	}
-	if in.CertContentSign != "" {
-		return FieldErrorf(CodeInvalidField, "cert_content_sign", "only for algorithm_type SM2")
-	}
-	if in.PrivateKeySign != "" {
-		return FieldErrorf(CodeInvalidField, "private_key_sign", "only for algorithm_type SM2")
-	}
-	return nil
+	return FieldErrorf(CodeInvalidField, "algorithm_type", "expected RSA, ECC or SM2")
 }
 
 func (up *upload) readRoots(text *string, now time.Time) error {
@@ -68,7 +65,11 @@ func (up *upload) readRoots(text *string, now time.Time) error {
 	if strings.TrimSpace(*text) == "" {
 		return nil
 	}
-	roots, err := keypair.ParseTrustRoots(*text, now)
+	parse := keypair.ParseTrustRoots
+	if up.pair.Facts.Algorithm == keypair.SM2 {
+		parse = keypair.ParseSM2TrustRoots
+	}
+	roots, err := parse(*text, now)
 	if err != nil {
 		return pairError(err)
 	}
@@ -95,29 +96,37 @@ func pairError(err error) error {
 func (s *Service) version(up *upload, projectID, certificateID string, number int) *Version {
 	return &Version{
 		ProjectID: projectID, CertificateID: certificateID, Number: number, Facts: up.pair.Facts,
-		Chain: up.chain, TrustRoots: up.roots, Created: s.Now().UTC(),
+		Chain: up.chain, SignChain: up.sign, TrustRoots: up.roots, Created: s.Now().UTC(),
 	}
 }
 
-// seal puts the sealed private key into v. It may give the project its data key, so a
-// dry run must not get here.
-func (s *Service) seal(ctx context.Context, v *Version, key crypto.Signer) error {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+// seal puts the sealed private key into v, and that of an SM2 signing pair. It may give
+// the project its data key, so a dry run must not get here.
+func (s *Service) seal(ctx context.Context, v *Version, pair *keypair.Pair) (err error) {
+	if v.SealedKey, err = s.sealKey(ctx, v, pair.Key, keyContext(v)); err != nil || pair.Signing == nil {
+		return err
+	}
+	v.SealedSignKey, err = s.sealKey(ctx, v, pair.Signing.Key, signKeyContext(v))
+	return err
+}
+
+func (s *Service) sealKey(ctx context.Context, v *Version, key crypto.Signer, binding []byte) ([]byte, error) {
+	der, err := smx509.MarshalPKCS8PrivateKey(key) // the standard library's, and SM2
 	if err != nil {
-		return fmt.Errorf("encoding the key of certificate %s: %w", v.CertificateID, err)
+		return nil, fmt.Errorf("encoding the key of certificate %s: %w", v.CertificateID, err)
 	}
 	defer clear(der)
-	v.SealedKey, err = s.Sealer.Seal(ctx, v.ProjectID, der, keyContext(v.ProjectID, v.CertificateID, v.Number))
+	sealed, err := s.Sealer.Seal(ctx, v.ProjectID, der, binding)
 	if err != nil {
-		return fmt.Errorf("sealing the key of certificate %s: %w", v.CertificateID, storeError(err))
+		return nil, fmt.Errorf("sealing the key of certificate %s: %w", v.CertificateID, storeError(err))
 	}
-	return nil
+	return sealed, nil
 }
 
 // same tells whether the upload is what v already holds. The keys need no look: each
 // was proven to belong to its leaf.
 func (up *upload) same(v *Version) bool {
-	return equalAll(up.chain, v.Chain) && equalAll(up.roots, v.TrustRoots)
+	return equalAll(up.chain, v.Chain) && equalAll(up.sign, v.SignChain) && equalAll(up.roots, v.TrustRoots)
 }
 
 func equalAll(a, b [][]byte) bool {

@@ -208,12 +208,6 @@ func TestTrustedRootCA(t *testing.T) {
 	}
 }
 
-func TestSM2IsRefusedClearlyWhereItIsNotSupported(t *testing.T) {
-	w := newWorld(t)
-	form := with(w.form("cert_sm2", "www.a.test"), "algorithm_type", "SM2", "cert_content_sign", "c", "private_key_sign", "k")
-	w.post("/certificates", form).refused(412, "APIG.3458", "The feature is not supported by the current instance.", "SM2")
-}
-
 func TestWarningsTravelAsHeaders(t *testing.T) {
 	w := newWorld(t)
 	middle := w.ca.Intermediate(t, "Test Intermediate")

@@ -108,14 +108,15 @@ var canaries = struct {
 // remember keeps the lines of the private keys in a request.
 func remember(sent []byte) {
 	var body struct {
-		Key string `json:"private_key"`
+		Key     string `json:"private_key"`
+		SignKey string `json:"private_key_sign"`
 	}
 	if json.Unmarshal(sent, &body) != nil {
 		return
 	}
 	canaries.Lock()
 	defer canaries.Unlock()
-	for line := range strings.Lines(body.Key) {
+	for line := range strings.Lines(body.Key + "\n" + body.SignKey) {
 		if line = strings.TrimSpace(line); len(line) >= 40 {
 			canaries.lines[line] = true
 		}

@@ -74,7 +74,7 @@ var errorCodes = map[string]string{
 	"APIG.3025":  "certificates of one domain only are ordinary ones here: 3021",
 	"APIG.3030":  "",
 	"APIG.3097":  "",
-	"APIG.3708":  "of SM2 pairs, which a build without SM2 refuses with 3458",
+	"APIG.3708":  "",
 	"APIG.3709":  "",
 	"APIG.3711":  "there are no configuration parameters",
 	"APIG.3458":  "",

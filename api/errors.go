@@ -104,6 +104,7 @@ var meanings = map[lacre.Code]meaning{
 	lacre.CodeInvalidPair:    {400, "APIG.2106", "Invalid certificate or private key", explained},
 	lacre.CodeNoSAN:          {400, "APIG.2109", "Invalid certificate. SAN missing", explained},
 	lacre.CodeAfter2038:      {400, "APIG.3148", "Invalid certificate. Add one that expires before January 19, 2038 03:14:07 UTC", explained},
+	lacre.CodeWrongUsage:     {409, "APIG.3708", "The key usage of the certificate does not match", explained},
 	lacre.CodeWrongAlgorithm: {409, "APIG.3709", "The signature algorithm of the certificate does not match", explained},
 }
 

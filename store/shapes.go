@@ -9,8 +9,10 @@ import (
 )
 
 // The stored shapes. Identifying fields are in the key and only there. Fields are
-// numbered and the numbers are never reused; any change here, even a new field, takes a
-// new format byte, because older programs must refuse what they would lose.
+// numbered and the numbers are never reused. Older programs must refuse what they would
+// lose: a field that only some records have is added with omitempty, since a program that
+// does not know it refuses the records that have it and still reads the others; any other
+// change takes a new format byte.
 
 type projectShape struct {
 	Name        string    `cbor:"1,keyasint"`
@@ -76,6 +78,10 @@ type versionShape struct {
 	SealedKey  []byte     `cbor:"3,keyasint"`
 	TrustRoots [][]byte   `cbor:"4,keyasint"`
 	Created    time.Time  `cbor:"5,keyasint"`
+
+	// SM2 only.
+	SignChain     [][]byte `cbor:"6,keyasint,omitempty"`
+	SealedSignKey []byte   `cbor:"7,keyasint,omitempty"`
 }
 
 // factsShape converts from and to keypair.Facts as a whole: when a field is added
@@ -158,7 +164,7 @@ func pack(r lacre.Record) any {
 		return certificateShape{r.Name, r.Scope, r.InstanceID, factsShape(r.Facts), r.HasTrustRoot,
 			r.Version, r.Oldest, r.Generation, r.Bound, r.Created, r.Updated}
 	case *lacre.Version:
-		return versionShape{factsShape(r.Facts), r.Chain, r.SealedKey, r.TrustRoots, r.Created}
+		return versionShape{factsShape(r.Facts), r.Chain, r.SealedKey, r.TrustRoots, r.Created, r.SignChain, r.SealedSignKey}
 	case *lacre.User:
 		return userShape{r.AccountID, r.AccountName, r.Name, r.PasswordHash, r.Roles, r.Disabled, r.Epoch, r.Created, r.Administrator}
 	case *lacre.AccessKey:

@@ -40,6 +40,7 @@ func unpack(r lacre.Record, payload []byte, revision int64) error {
 	case *lacre.Version:
 		return read(payload, func(p versionShape) {
 			r.Facts, r.Chain, r.SealedKey, r.TrustRoots = keypair.Facts(p.Facts), p.Chain, p.SealedKey, p.TrustRoots
+			r.SignChain, r.SealedSignKey = p.SignChain, p.SealedSignKey
 			r.Created, r.Revision = p.Created, revision
 		})
 	case *lacre.User:

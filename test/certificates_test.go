@@ -152,7 +152,7 @@ func TestCertificatesRefused(t *testing.T) {
 		s.refused("APIG.3325", "CreateCertificateV2", body(form("web_cert", p)))
 		s.refused("APIG.3030", "CreateCertificateV2", body(form("other", p, fields{"type": "instance", "instance_id": "elsewhere"})))
 		s.refused("APIG.3709", "CreateCertificateV2", body(form("other", p, fields{"algorithm_type": "RSA"})))
-		s.refused("APIG.3458", "CreateCertificateV2", body(form("other", p, fields{"algorithm_type": "SM2"})))
+		s.refused("APIG.2011", "CreateCertificateV2", body(form("other", p, fields{"algorithm_type": "SM2"})))
 
 		s.refused("APIG.3030", "ListCertificatesV2", fields{"instance_id": "elsewhere"})
 		s.refused("APIG.2012", "ListCertificatesV2", fields{"instance_id": s.InstanceID, "type": "both"})

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/emmansun/gmsm/sm2"
+
 	"lacre/internal/testcert"
 )
 
@@ -69,6 +71,9 @@ func (c canaries) key(t *testing.T, what string, leaf *testcert.Leaf, text strin
 		}
 		c.add(what+" d", d)
 		c[what+" d in decimal"] = []byte(new(big.Int).SetBytes(d).String())
+	case *sm2.PrivateKey:
+		c.add(what+" d", key.D.FillBytes(make([]byte, 32)))
+		c[what+" d in decimal"] = []byte(key.D.String())
 	case *rsa.PrivateKey:
 		for name, n := range map[string]*big.Int{
 			"d": key.D, "p": key.Primes[0], "q": key.Primes[1],

@@ -136,6 +136,7 @@ func (l *life) lead(t *testing.T, run string) {
 		l.ask("GET", "/certificates/"+id, nil, 200)
 		l.misuse(t, id, body, k.leaf, keys[(i+2)%len(keys)].text)
 	}
+	l.leadSM2(t, run, hosts)
 	leaf := l.ca.Leaf(t, hosts)
 	l.secrets.key(t, run+" served", leaf, leaf.KeyPEM())
 	s := l.publish(host, backend.URL, leaf)
@@ -154,6 +155,25 @@ func (l *life) lead(t *testing.T, run string) {
 	l.try(t, http.MethodGet, "/v2/"+l.creds.ProjectID+"/apic/certificates?instance_id=", nil)
 	l.token = token
 	l.try(t, http.MethodDelete, "/v3/auth/tokens", nil)
+}
+
+// leadSM2 does the same with the two keys of an SM2 certificate, each in the place of the
+// other, too.
+func (l *life) leadSM2(t *testing.T, run string, hosts []string) {
+	d := testcert.NewCA(t, "Throw-away SM2 CA", testcert.WithSM2()).Dual(t, hosts)
+	l.secrets.key(t, run+" SM2 encryption", d.Enc, d.Enc.KeyPEM())
+	l.secrets.key(t, run+" SM2 signing", d.Sign, d.Sign.KeySEC1PEM())
+	body := map[string]any{"name": "canary_sm2_" + run, "cert_content": d.Enc.ChainPEM(), "private_key": d.Enc.KeyPEM(),
+		"cert_content_sign": d.Sign.ChainPEM(), "private_key_sign": d.Sign.KeySEC1PEM()}
+	id := l.ask("POST", "/certificates", body, 200, 201).field("id")
+	l.ask("PUT", "/certificates/"+id, body, 200)
+	l.ask("GET", "/certificates/"+id, nil, 200)
+	l.misuse(t, id, body, d.Enc, d.Sign.KeySEC1PEM())
+	turned := maps.Clone(body)
+	turned["private_key"], turned["private_key_sign"] = body["private_key_sign"], body["private_key"]
+	l.try(t, http.MethodPut, "/v2/"+l.creds.ProjectID+"/apic/certificates/"+id, turned)
+	turned["cert_content_sign"] = turned["private_key_sign"]
+	l.try(t, http.MethodPut, "/v2/"+l.creds.ProjectID+"/apic/certificates/"+id, turned)
 }
 
 // misuse uploads a key in the ways that go wrong.

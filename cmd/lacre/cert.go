@@ -82,17 +82,29 @@ func (s *session) with(check func() error, do func(cmd *cobra.Command, args []st
 }
 
 // pemFiles are the files of an upload.
-type pemFiles struct{ cert, key, ca string }
+type pemFiles struct {
+	cert, key, ca     string
+	sm2               bool
+	signCert, signKey string
+}
 
 func (p *pemFiles) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.cert, "cert", "", "PEM file with the leaf and its chain (mandatory)")
 	cmd.Flags().StringVar(&p.key, "key", "", "PEM file with the private key (mandatory)")
 	cmd.Flags().StringVar(&p.ca, "ca", "", "PEM file with the CAs that client certificates must chain to")
+	cmd.Flags().BoolVar(&p.sm2, "sm2", false, "SM2: --cert and --key are the encryption pair, --sign-cert and --sign-key the signing pair")
+	cmd.Flags().StringVar(&p.signCert, "sign-cert", "", "PEM file with the signing certificate (with --sm2)")
+	cmd.Flags().StringVar(&p.signKey, "sign-key", "", "PEM file with the private key of the signing certificate (with --sm2)")
 }
 
 func (p *pemFiles) check() error {
-	if p.cert == "" || p.key == "" {
+	switch {
+	case p.cert == "" || p.key == "":
 		return usagef("--cert and --key are mandatory")
+	case p.sm2 && (p.signCert == "" || p.signKey == ""):
+		return usagef("--sign-cert and --sign-key are mandatory with --sm2")
+	case !p.sm2 && p.signCert+p.signKey != "":
+		return usagef("--sign-cert and --sign-key are only for --sm2")
 	}
 	return nil
 }
@@ -100,7 +112,13 @@ func (p *pemFiles) check() error {
 // body reads the files into the fields of a create or modify request.
 func (p *pemFiles) body(name string) (map[string]any, error) {
 	body := map[string]any{"name": name}
-	for field, path := range map[string]string{"cert_content": p.cert, "private_key": p.key, "trusted_root_ca": p.ca} {
+	if p.sm2 {
+		body["algorithm_type"] = "SM2"
+	}
+	for field, path := range map[string]string{
+		"cert_content": p.cert, "private_key": p.key, "trusted_root_ca": p.ca,
+		"cert_content_sign": p.signCert, "private_key_sign": p.signKey,
+	} {
 		if path == "" {
 			continue
 		}
@@ -124,7 +142,8 @@ func createCommand(s *session) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use: "create", Short: "Upload a new certificate", Args: cobra.NoArgs,
-		Example: `  lacre cert create --data-dir ./data --name web_cert --cert fullchain.pem --key key.pem`,
+		Example: `  lacre cert create --data-dir ./data --name web_cert --cert fullchain.pem --key key.pem
+  lacre cert create --data-dir ./data --name sm2_cert --sm2 --cert enc.pem --key enc.key --sign-cert sign.pem --sign-key sign.key`,
 		RunE: s.with(check, func(cmd *cobra.Command, _ []string) error {
 			body, err := files.body(name)
 			if err != nil {
@@ -147,7 +166,8 @@ func modifyCommand(s *session) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use: "modify ID|NAME", Short: "Replace a certificate's content; it is served when the command returns", Args: cobra.ExactArgs(1),
-		Example: `  lacre cert modify web_cert --data-dir ./data --cert fullchain.pem --key key.pem`,
+		Example: `  lacre cert modify web_cert --data-dir ./data --cert fullchain.pem --key key.pem
+  lacre cert modify sm2_cert --data-dir ./data --sm2 --cert enc.pem --key enc.key --sign-cert sign.pem --sign-key sign.key`,
 		RunE: s.with(files.check, func(cmd *cobra.Command, args []string) error {
 			old, err := s.find(cmd.Context(), args[0])
 			if err != nil {

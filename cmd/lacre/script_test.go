@@ -28,7 +28,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": s.ready, "address": s.address, "leaf": s.leaf, "mode": s.mode, "exits": s.exits, "served": s.served, "waitfor": s.waitfor, "signal": s.signal,
+			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "mode": s.mode, "exits": s.exits, "served": s.served, "waitfor": s.waitfor, "signal": s.signal,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -81,6 +81,20 @@ func (s stories) leaf(ts *testscript.TestScript, neg bool, args []string) {
 	s.args(ts, neg, args, "leaf NAME HOST...", 2, 9)
 	leaf := s.ca.Leaf(s.t, args[1:])
 	for name, text := range map[string]string{args[0] + ".pem": leaf.ChainPEM(), args[0] + ".key": leaf.KeyPEM(), "ca.pem": s.ca.PEM()} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+// dual writes the encryption pair NAME-enc.pem and .key, and NAME-sign.pem and .key, of an
+// SM2 CA in NAME-ca.pem.
+func (s stories) dual(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "dual NAME HOST...", 2, 9)
+	ca := testcert.NewCA(s.t, "Throw-away SM2 CA", testcert.WithSM2())
+	d, name := ca.Dual(s.t, args[1:]), args[0]
+	for name, text := range map[string]string{
+		name + "-enc.pem": d.Enc.ChainPEM(), name + "-enc.key": d.Enc.KeyPEM(), name + "-ca.pem": ca.PEM(),
+		name + "-sign.pem": d.Sign.ChainPEM(), name + "-sign.key": d.Sign.KeyPEM(),
+	} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
 	}
 }
