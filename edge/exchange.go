@@ -21,20 +21,22 @@ var past = time.Unix(1, 0)
 type exchange struct {
 	http.ResponseWriter
 	in      *http.Request
-	control *http.ResponseController
+	conn    *conn
+	site    *site // nil until it is known
+	control http.ResponseController
 	body    *body // nil when the request has none, or may be silent
 	stall   time.Duration
-	writing *time.Timer
-	status  int // 0 until known
+	writing *time.Timer // nil over HTTP/1, where the connection itself does not wait for ever
+	status  int         // 0 until known
 }
 
-func newExchange(w http.ResponseWriter, r *http.Request, stall time.Duration) *exchange {
-	x := &exchange{ResponseWriter: w, in: r, control: http.NewResponseController(w), stall: stall}
+func newExchange(w http.ResponseWriter, r *http.Request, c *conn) *exchange {
+	x := &exchange{ResponseWriter: w, in: r, conn: c, control: *http.NewResponseController(w), stall: c.stall}
 	// The silence of a gRPC client between two messages is part of its protocol, which
 	// is spoken over HTTP/2 only.
 	silent := r.ProtoMajor == 2 && isGRPC(r)
 	if r.Body != nil && r.Body != http.NoBody && !silent {
-		x.body = &body{ReadCloser: r.Body, control: x.control, stall: stall}
+		x.body = &body{ReadCloser: r.Body, control: &x.control, stall: x.stall}
 	}
 	return x
 }
@@ -78,14 +80,14 @@ func (x *exchange) Write(b []byte) (int, error) {
 		x.status = http.StatusOK
 	}
 	x.start()
-	defer x.writing.Stop()
+	defer x.stop()
 	return x.ResponseWriter.Write(b)
 }
 
 // FlushError is what http.ResponseController.Flush calls.
 func (x *exchange) FlushError() error {
 	x.start()
-	defer x.writing.Stop()
+	defer x.stop()
 	return x.control.Flush()
 }
 
@@ -98,16 +100,24 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return c, rw, err
 }
 
-// start starts the timer of a write or flush. Firing sets a deadline in the past, which
-// ends the write at once: the connection's over HTTP/1, the stream's over HTTP/2.
+// start starts the timer of a write or flush over HTTP/2, whose streams wait each for
+// their own window. Firing sets a deadline in the past, which ends the write at once.
 func (x *exchange) start() {
-	if x.writing != nil {
+	switch {
+	case x.in.ProtoMajor < 2: // conn.Write has a deadline
+	case x.writing != nil:
 		x.writing.Reset(x.stall)
-		return
+	default:
+		x.writing = time.AfterFunc(x.stall, func() {
+			_ = x.control.SetWriteDeadline(past) // fails on a closed connection only
+		})
 	}
-	x.writing = time.AfterFunc(x.stall, func() {
-		_ = x.control.SetWriteDeadline(past) // fails on a closed connection only
-	})
+}
+
+func (x *exchange) stop() {
+	if x.writing != nil {
+		x.writing.Stop()
+	}
 }
 
 var errStalled = errors.New("the request body stopped arriving")

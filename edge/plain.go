@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,6 +17,9 @@ func (e *Edge) plainServer(proxy http.Handler) *http.Server {
 	if !e.cfg.ProxyHTTP {
 		s.ReadTimeout = e.cfg.Timeouts.Header
 	}
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, connContext{}, c)
+	}
 	s.ConnState = func(c net.Conn, state http.ConnState) {
 		if state == http.StateHijacked {
 			e.upgrades.add(c.(*conn))
@@ -28,8 +32,8 @@ func (e *Edge) plainServer(proxy http.Handler) *http.Server {
 // redirected to HTTPS, others are proxied if the edge does that at all. A host that
 // verifies its clients never is: over plain HTTP nobody is verified.
 func (e *Edge) servePlain(w http.ResponseWriter, r *http.Request, proxy http.Handler) {
-	x := newExchange(w, r, e.cfg.Timeouts.Stall)
-	defer x.end()
+	x := newExchange(w, r, r.Context().Value(connContext{}).(*conn))
+	defer e.finish(x)
 	host, _, ok := splitHost(r.Host)
 	s := e.index.resolve(host)
 	switch {
@@ -39,7 +43,6 @@ func (e *Edge) servePlain(w http.ResponseWriter, r *http.Request, proxy http.Han
 		e.redirect(x, r, host)
 	case e.cfg.ProxyHTTP && !s.redirect && !s.verifyClient:
 		e.pass(x, s, proxy)
-		e.metrics.request(x.status)
 	default:
 		nothingHere(x)
 	}

@@ -35,7 +35,9 @@ func (e *Edge) newProxy() http.Handler {
 	})
 }
 
-func siteOf(ctx context.Context) *site { return ctx.Value(siteContext{}).(*site) }
+func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeContext{}).(*exchange) }
+
+func siteOf(ctx context.Context) *site { return exchangeOf(ctx).site }
 
 // rewrite turns the request around: to the upstream's address, with the client's path,
 // query and Host, and with headers about the client that can be relied upon.
@@ -70,12 +72,11 @@ func forward(h http.Header, in *http.Request) {
 	}
 	_, port, _ := splitHost(in.Host)
 	client := clientIP(in.RemoteAddr)
-	h.Set("X-Forwarded-For", client.String())
-	h.Set("X-Forwarded-Host", in.Host)
-	h.Set("X-Forwarded-Proto", scheme)
-	h.Set("X-Forwarded-Port", cmp.Or(port, usual))
-	h.Set("X-Real-Ip", client.String())
-	h.Set("Forwarded", forwarded(client, in.Host, scheme))
+	address := client.String()
+	values := [...]string{address, in.Host, scheme, cmp.Or(port, usual), forwarded(client, address, in.Host, scheme)}
+	h["X-Forwarded-For"], h["X-Real-Ip"] = values[0:1:1], values[0:1:1]
+	h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = values[1:2:2], values[2:3:3]
+	h["X-Forwarded-Port"], h["Forwarded"] = values[3:4:4], values[4:5:5]
 }
 
 // isForwarding tells whether a header, spelled in any way that a lenient upstream
@@ -93,8 +94,7 @@ func clientIP(remote string) netip.Addr {
 }
 
 // forwarded is RFC 7239 section 4; IPv6 is bracketed and quoted (section 6).
-func forwarded(client netip.Addr, host, scheme string) string {
-	node := client.String()
+func forwarded(client netip.Addr, node, host, scheme string) string {
 	if client.Is6() {
 		node = `"[` + node + `]"`
 	}

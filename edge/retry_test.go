@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -144,5 +145,47 @@ func TestConnectionsAreReused(t *testing.T) {
 	}
 	if got := opened.Load(); got > 3 { // one, if none was late in coming back
 		t.Errorf("10 requests in a row took %d connections to the upstream, want them to share", got)
+	}
+}
+
+// TestIdleConnectionsAreKept for as many requests as come at once again and again: a new
+// connection for each request over some small number costs more than the request.
+func TestIdleConnectionsAreKept(t *testing.T) {
+	w := newWorld(t)
+	const atOnce = 200
+	var opened atomic.Int64
+	together := make(chan chan struct{}, atOnce)
+	b := backend(t, func(_ http.ResponseWriter, r *http.Request) {
+		proceed := make(chan struct{})
+		together <- proceed
+		<-proceed
+	})
+	b.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	w.site("a.example.com", upstream(b.URL))
+	client := w.client(true)
+	for range 3 {
+		var all sync.WaitGroup
+		for range atOnce {
+			all.Go(func() {
+				if status, err := request(t, client, "https://a.example.com/"); status != 200 {
+					t.Errorf("got %d, %v, want 200", status, err)
+				}
+			})
+		}
+		waiting := make([]chan struct{}, atOnce)
+		for i := range waiting {
+			waiting[i] = <-together
+		}
+		for _, proceed := range waiting {
+			close(proceed)
+		}
+		all.Wait()
+	}
+	if got := opened.Load(); got > atOnce+atOnce/4 {
+		t.Errorf("%d requests at once, three times: got %d connections, want each to be used again", atOnce, got)
 	}
 }

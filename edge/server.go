@@ -23,8 +23,8 @@ const (
 )
 
 type (
-	connContext struct{} // context key of the *conn a request came in on
-	siteContext struct{} // context key of the *site a request is proxied for
+	connContext     struct{} // context key of the *conn a request came in on
+	exchangeContext struct{} // context key of the *exchange a request is proxied for
 )
 
 // httpServer has the limits that both servers share. What they leave open, a body or a
@@ -79,11 +79,8 @@ func underTLS(c net.Conn) *conn { return c.(*tls.Conn).NetConn().(*conn) }
 // that the handshake was for.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler) {
 	c := r.Context().Value(connContext{}).(*conn)
-	x := newExchange(w, r, e.cfg.Timeouts.Stall)
-	defer func() {
-		x.end()
-		e.metrics.request(x.status)
-	}()
+	x := newExchange(w, r, c)
+	defer e.finish(x)
 	s, why := e.route(r.Host, &c.handshaken, r.TLS.Version)
 	switch why {
 	case "":
@@ -94,6 +91,12 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler)
 	default:
 		refuse(x, http.StatusMisdirectedRequest, why)
 	}
+}
+
+// finish lets go of a request that was answered and counts it.
+func (e *Edge) finish(x *exchange) {
+	x.end()
+	e.metrics.request(x.status)
 }
 
 // Why a request is answered 421 (RFC 9110 section 15.5.20).
@@ -121,13 +124,14 @@ func (e *Edge) route(hostport string, h *handshaken, version uint16) (s *site, m
 
 // pass answers with what the site shows: its upstream, or the built-in page.
 func (e *Edge) pass(x *exchange, s *site, proxy http.Handler) {
+	x.site = s
 	switch {
 	case x.in.Method == http.MethodConnect:
 		refuse(x, http.StatusMethodNotAllowed, "CONNECT is not supported.")
 	case s.upstream == nil:
 		builtInPage(x, s)
 	default:
-		proxy.ServeHTTP(x, x.request(context.WithValue(x.in.Context(), siteContext{}, s)))
+		proxy.ServeHTTP(x, x.request(context.WithValue(x.in.Context(), exchangeContext{}, x)))
 	}
 }
 

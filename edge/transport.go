@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	idlePerUpstream = 64
+	idlePerUpstream = 512
 	idleInAll       = 4096
 	idleUpstream    = 90 * time.Second
 )
