@@ -16,6 +16,7 @@ const (
 	CanBind              Permission = "apig:certificate:batchBindDomain"
 	CanUnbind            Permission = "apig:certificate:batchUnbindDomain"
 	CanListBound         Permission = "apig:certificate:listBoundDomain"
+	CanExplain           Permission = "apig:certificate:explain"
 	CanCreateInstance    Permission = "apig:instances:create"
 	CanGetInstance       Permission = "apig:instances:get"
 	CanListInstances     Permission = "apig:instances:list"
@@ -44,7 +45,7 @@ const (
 )
 
 var viewing = []Permission{
-	CanListCertificates, CanGetCertificate, CanListBound, CanGetInstance,
+	CanListCertificates, CanGetCertificate, CanListBound, CanExplain, CanGetInstance,
 	CanListInstances, CanGetGroup, CanListGroups,
 }
 

@@ -3,6 +3,7 @@ package lacre_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,10 @@ func (e *slowEdge) Applied(ctx context.Context, revision int64) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (e *slowEdge) Explain(_ context.Context, projectID string, hello lacre.ClientHello, host string) (*lacre.Explanation, error) {
+	return &lacre.Explanation{Host: host, Rule: &lacre.Rule{DomainID: projectID}, Handshake: lacre.HandshakeOutcome{Reason: fmt.Sprintf("%x", hello)}}, nil
 }
 
 // Changes that handshakes see are answered when the edge serves them, and not before.

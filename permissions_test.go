@@ -74,6 +74,10 @@ func (w *world) calls() map[string]struct {
 		"RemoveDomainCertificate": {lacre.RoleOperator, func(by lacre.Caller, p string) error {
 			return passing(s.RemoveDomainCertificate(ctx, by, p, i.ID, g.ID, spare.ID, c.ID), lacre.CodeBindingNotFound)
 		}},
+		"Explain": {lacre.RoleViewer, func(by lacre.Caller, p string) error {
+			_, err := s.Explain(ctx, by, p, lacre.Question{ServerName: "www.a.test"})
+			return passing(err, lacre.CodeUnsupportedKind) // there is no edge
+		}},
 		"CreateInstance": {lacre.RoleAdmin, func(by lacre.Caller, p string) error {
 			_, err := s.CreateInstance(ctx, by, p, i.Name)
 			return passing(err, lacre.CodeInstanceNameTaken)

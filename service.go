@@ -9,11 +9,15 @@ import (
 	"time"
 )
 
-// Edge is the TLS edge of this node, as far as a modification waits for it.
+// Edge is the TLS edge of this node.
 type Edge interface {
 	// Applied returns when the edge serves everything committed up to revision, or
 	// with the context's error.
 	Applied(ctx context.Context, revision int64) error
+	// Explain tells what the edge does with a client hello and a request for host after
+	// it, to a project: what concerns another one is as if it did not exist. The error
+	// wraps ErrUnavailable as long as the edge has not loaded what it serves.
+	Explain(ctx context.Context, projectID string, hello ClientHello, host string) (*Explanation, error)
 }
 
 // Config is what a Service is made of. Zero values of the numbers choose the defaults.

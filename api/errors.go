@@ -184,7 +184,7 @@ func saying(e *lacre.Error, code lacre.Code, message string) *lacre.Error {
 // phrased puts into e what only the request knows.
 func (x *exchange) phrased(e *lacre.Error) *lacre.Error {
 	outcome := ""
-	if x.Method != http.MethodGet && x.Method != http.MethodHead && x.query.Get("dry_run") != "true" {
+	if x.Method != http.MethodGet && x.Method != http.MethodHead && x.query.Get("dry_run") != "true" && !strings.HasSuffix(x.Pattern, "/explain") {
 		outcome = "The outcome of this change is unknown: read the resource before repeating it."
 	}
 	e = saying(e, lacre.CodeUnavailable, outcome)

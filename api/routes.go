@@ -47,6 +47,9 @@ var routes = []route{
 	{method: "POST", path: certificatePath + "/domains/detach", serve: (*exchange).detachDomains},
 	{method: "GET", path: certificatePath + "/attached-domains", serve: (*exchange).attachedDomains},
 
+	// What the edge makes of a client: an extension.
+	{method: "POST", path: "/explain", serve: (*exchange).explain},
+
 	// Bindings as seen from a domain; the last three are an older form, still in the SDKs.
 	{method: "POST", path: domainPath + "/certificates/attach", serve: (*exchange).attachCertificate},
 	{method: "POST", path: domainPath + "/certificates/detach", serve: (*exchange).detachCertificate},

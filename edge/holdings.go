@@ -133,6 +133,13 @@ func (h *holdings) removeDomain(id string) {
 	}
 }
 
+// rivals returns the other sites that claim the host of s.
+func (h *holdings) rivals(s *site) []*site {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.edge.index.others(s)
+}
+
 // markUnreadable marks what is damaged and of any concern here.
 func (h *holdings) markUnreadable(bad *lacre.UnreadableError) {
 	var of certificateKey

@@ -46,6 +46,17 @@ func (x *index) resolve(name string) *site {
 	return nil
 }
 
+// wildcardOver returns the site of the wildcard that an exact site hides, nil if there
+// is none.
+func (x *index) wildcardOver(s *site) *site {
+	_, parent, _ := strings.Cut(s.host, ".")
+	hidden, ok := x.wildcards.Load(parent)
+	if !ok || strings.HasPrefix(s.host, "*.") {
+		return nil
+	}
+	return hidden.(*site)
+}
+
 // place returns where the site of a canonical host is kept, and under which key.
 func (x *index) place(host string) (*sync.Map, string) {
 	if parent, ok := strings.CutPrefix(host, "*."); ok {

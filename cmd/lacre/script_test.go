@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -28,7 +30,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "mode": s.mode, "exits": s.exits, "served": s.served, "waitfor": s.waitfor, "signal": s.signal,
+			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "mode": s.mode, "exits": s.exits, "served": s.served, "bind": s.bind, "waitfor": s.waitfor, "signal": s.signal,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -138,6 +140,32 @@ func (s stories) served(ts *testscript.TestScript, neg bool, args []string) {
 	if got := testcert.CertPEM(c.ConnectionState().PeerCertificates[0]); !bytes.Contains([]byte(ts.ReadFile(args[2])), []byte(got)) {
 		ts.Fatalf("%s is served another certificate than %s", args[1], args[2])
 	}
+}
+
+// bind makes a group with one domain that has a certificate.
+func (s stories) bind(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "bind DIR HOST CERTIFICATE-NAME", 3, 3)
+	var home Credentials
+	dir := ts.MkAbs(args[0])
+	ts.Check(readJSON(filepath.Join(dir, credentialsFile), &home))
+	at := target{DataDir: dir}
+	ts.Check(at.complete(nil))
+	ctx := context.Background()
+	session := session{target: at}
+	var err error
+	session.client, err = connect(ctx, at, io.Discard)
+	ts.Check(err)
+	cert, err := session.find(ctx, args[2])
+	ts.Check(err)
+	var group, domain struct {
+		ID string `json:"id"`
+	}
+	groups := "/instances/" + home.InstanceID + "/api-groups"
+	ts.Check(session.call(ctx, http.MethodPost, groups, map[string]any{"name": "group_" + args[2]}, &group))
+	domains := groups + "/" + group.ID + "/domains"
+	ts.Check(session.call(ctx, http.MethodPost, domains, map[string]any{"url_domain": args[1]}, &domain))
+	ts.Check(session.call(ctx, http.MethodPost, domains+"/"+domain.ID+"/certificates/attach",
+		map[string]any{"certificate_ids": []string{cert.ID}}, nil))
 }
 
 // waitfor waits until a file of that pattern is there.

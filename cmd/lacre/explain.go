@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// explanation is what the command shows of an answer of the API.
+type explanation struct {
+	Host      string `json:"canonical_host"`
+	Handshake struct {
+		Result      string `json:"result"`
+		Reason      string `json:"reason"`
+		Version     string `json:"version"`
+		CipherSuite string `json:"cipher_suite"`
+	} `json:"handshake"`
+	Rule   *explainedRule `json:"rule"`
+	Policy *struct {
+		MinTLS        string `json:"min_ssl_version"`
+		VerifyClient  bool   `json:"verified_client_certificate_enabled"`
+		RedirectHTTPS bool   `json:"is_http_redirect_to_https"`
+		HTTP          bool   `json:"http_enabled"`
+		HTTPS         bool   `json:"https_enabled"`
+		Upstream      string `json:"upstream"`
+	} `json:"policy"`
+	Certificate *explainedCertificate `json:"certificate"`
+	Request     *struct {
+		Host   string `json:"host"`
+		Result string `json:"result"`
+		Status int    `json:"status"`
+		Reason string `json:"reason"`
+	} `json:"request"`
+	Losers []struct {
+		CertificateID string         `json:"certificate_id"`
+		Domain        *explainedRule `json:"domain"`
+		Reason        string         `json:"reason"`
+	} `json:"losers"`
+}
+
+type explainedRule struct {
+	Match    string `json:"match"`
+	Host     string `json:"host"`
+	DomainID string `json:"domain_id"`
+}
+
+type explainedCertificate struct {
+	ID            string `json:"id"`
+	Version       int    `json:"version"`
+	Fingerprint   string `json:"fingerprint"`
+	AlgorithmType string `json:"algorithm_type"`
+	NotAfter      string `json:"not_after"`
+}
+
+// explainCommand asks the edge what it would do with a client.
+func explainCommand(env map[string]string) *cobra.Command {
+	s := &session{env: env}
+	var host string
+	offers := map[string]*[]string{"versions": {}, "cipher_suites": {}, "signature_algorithms": {}}
+	cmd := &cobra.Command{
+		Use: "explain HOST", Short: "Say which certificate and policy the edge uses for a client, and why", Args: cobra.ExactArgs(1),
+		Long: `Explain asks the edge behind the API what it does with a client that asks for HOST: the
+certificate, the domain that matches, its policy, how the handshake and a request end, and
+what was not chosen. The answer comes from the code that handshakes run through.`,
+		Example: `  lacre explain www.example.com --data-dir ./data
+  lacre explain www.example.com --data-dir ./data --versions TLSv1.2 --cipher-suites TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 -o json`,
+		RunE: s.with(nil, func(cmd *cobra.Command, args []string) error {
+			body := map[string]any{"sni": args[0]}
+			for field, list := range offers {
+				if len(*list) > 0 {
+					body[field] = *list
+				}
+			}
+			if cmd.Flags().Changed("host") {
+				body["host"] = host
+			}
+			return s.explain(cmd, body)
+		}),
+	}
+	s.target.flags(cmd.Flags())
+	cmd.Flags().StringVarP(&s.output, "output", "o", "table", "json or table")
+	cmd.Flags().String("config", "", "file with these settings")
+	cmd.Flags().StringVar(&host, "host", "", "Host of the request after the handshake (default: HOST)")
+	cmd.Flags().StringSliceVar(offers["versions"], "versions", nil, "TLS versions the client offers, such as TLSv1.2 (default: what browsers offer)")
+	cmd.Flags().StringSliceVar(offers["cipher_suites"], "cipher-suites", nil, "cipher suites it offers, by IANA name or number")
+	cmd.Flags().StringSliceVar(offers["signature_algorithms"], "signature-algorithms", nil, "signature algorithms it offers, by IANA name or number")
+	return cmd
+}
+
+func (s *session) explain(cmd *cobra.Command, body map[string]any) error {
+	var raw json.RawMessage
+	if err := s.call(cmd.Context(), http.MethodPost, "/explain", body, &raw); err != nil {
+		return err
+	}
+	if s.output == "json" {
+		return writeJSON(cmd.OutOrStdout(), raw)
+	}
+	var e explanation
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	return e.table(cmd.OutOrStdout())
+}
+
+// table writes one line for each thing that is known.
+func (e *explanation) table(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	line("HANDSHAKE", "%s", spaced(e.Handshake.Result, e.Handshake.Version, e.Handshake.CipherSuite, e.Handshake.Reason))
+	if r := e.Rule; r != nil {
+		line("RULE", "%s", r)
+	}
+	if p := e.Policy; p != nil {
+		line("POLICY", "min %s, client certificate %v, redirect to HTTPS %v, HTTP %v, HTTPS %v", p.MinTLS, p.VerifyClient, p.RedirectHTTPS, p.HTTP, p.HTTPS)
+		line("UPSTREAM", "%s", p.Upstream)
+	}
+	if c := e.Certificate; c != nil {
+		line("CERTIFICATE", "%s version %d, %s, until %s", c.ID, c.Version, c.AlgorithmType, c.NotAfter)
+		line("SHA-256", "%s", c.Fingerprint)
+	}
+	if r := e.Request; r != nil {
+		status := ""
+		if r.Status != 0 {
+			status = fmt.Sprint(r.Status)
+		}
+		line("REQUEST", "%s", spaced(r.Result, status, r.Reason))
+	}
+	for _, l := range e.Losers {
+		what := "certificate " + l.CertificateID
+		if l.Domain != nil {
+			what = l.Domain.String()
+		}
+		line("NOT CHOSEN", "%s: %s", what, l.Reason)
+	}
+	return t.Flush()
+}
+
+func (r *explainedRule) String() string {
+	return fmt.Sprintf("%s %s, domain %s", r.Match, r.Host, r.DomainID)
+}
+
+// spaced joins what is not empty.
+func spaced(parts ...string) string {
+	out := ""
+	for _, p := range parts {
+		if p != "" && out != "" {
+			out += " "
+		}
+		out += p
+	}
+	return out
+}
