@@ -19,8 +19,9 @@
 //
 // One goroutine (Follow) applies changes in the order of the store, and another
 // compares everything with the store from time to time; holdings.mu orders the two.
-// Handshakes and requests only read, without a lock of this package and without I/O
-// once a certificate is warm. That they see a change is what Applied waits for: the
+// Handshakes and requests only read what is served, without a lock of this package and
+// without I/O once a certificate is warm; counting and logging a request take a lock each
+// for a moment and wait for nothing. That they see a change is what Applied waits for: the
 // revision moves only after every pointer of it is in place.
 //
 // # What is never done

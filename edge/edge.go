@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -52,6 +53,12 @@ type Config struct {
 	// store, an admin port) trust loopback.
 	AllowLoopback bool
 	Timeouts      Timeouts
+	// AccessLog gets a line of JSON for each request that was read, see accessLine, many
+	// lines in one Write. Nil writes none. See OpenLog for a file that is rotated.
+	AccessLog io.Writer
+	// DomainMetrics is how many domains have metrics of their own, 1,000 if zero, none if
+	// negative; the others share one series.
+	DomainMetrics int
 	Log           *slog.Logger          // discards if nil
 	Metrics       prometheus.Registerer // not registered anywhere if nil
 	Now           func() time.Time      // time.Now if nil
@@ -103,6 +110,7 @@ type Edge struct {
 	upgrades upgrades
 	secure   *http.Server
 	plain    *http.Server
+	access   *accessLog         // nil writes none
 	stop     context.CancelFunc // ends what outlives a request at Shutdown
 	stopped  context.Context
 }
@@ -118,14 +126,18 @@ func New(cfg Config) (*Edge, error) {
 	cfg = cfg.withDefaults()
 	e := &Edge{id: "lacre-" + lacre.NewID(), cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress()}
 	e.stopped, e.stop = context.WithCancel(context.Background())
-	e.metrics = newMetrics(e)
 	e.keys = &keys{max: cfg.OpenKeys, sealer: cfg.Sealer, now: cfg.Now}
 	e.holdings = newHoldings(e)
+	e.metrics = newMetrics(e)
 	e.base, e.refuse = e.baseTLS(), e.refusingTLS()
 	proxy := e.newProxy()
 	e.secure, e.plain = e.secureServer(proxy), e.plainServer(proxy)
 	if err := e.metrics.register(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("edge: registering metrics: %w", err)
+	}
+	if cfg.AccessLog != nil {
+		e.access = newAccessLog(e, cfg.AccessLog)
+		go e.access.run(e.stopped)
 	}
 	return e, nil
 }
@@ -134,6 +146,7 @@ func (c Config) withDefaults() Config {
 	c.MinTLS = max(c.MinTLS, tls.VersionTLS12)
 	c.MaxConns = cmp.Or(c.MaxConns, 0x10000)
 	c.OpenKeys = cmp.Or(c.OpenKeys, 0x4000)
+	c.DomainMetrics = cmp.Or(c.DomainMetrics, 1000)
 	c.Timeouts = c.Timeouts.withDefaults()
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -184,11 +197,12 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 	plain := make(chan error, 1)
 	go func() { plain <- e.plain.Shutdown(ctx) }()
 	err := errors.Join(e.secure.Shutdown(ctx), <-plain, e.upgrades.drain(ctx))
-	e.stop()
 	if err != nil {
-		return errors.Join(err, e.secure.Close(), e.plain.Close())
+		err = errors.Join(err, e.secure.Close(), e.plain.Close())
 	}
-	return nil
+	e.stop()
+	e.access.drain()
+	return err
 }
 
 // ServeTLS accepts TLS connections from l until Shutdown, and then returns

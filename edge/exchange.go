@@ -28,10 +28,16 @@ type exchange struct {
 	stall   time.Duration
 	writing *time.Timer // nil over HTTP/1, where the connection itself does not wait for ever
 	status  int         // 0 until known
+
+	id     string        // see requestID; empty until somebody asks
+	begin  time.Time     // when the header was read
+	sent   int64         // bytes of the response's body
+	asked  bool          // an upstream was asked
+	waited time.Duration // for the upstream's header, or its failure
 }
 
 func newExchange(w http.ResponseWriter, r *http.Request, c *conn) *exchange {
-	x := &exchange{ResponseWriter: w, in: r, conn: c, control: *http.NewResponseController(w), stall: c.stall}
+	x := &exchange{ResponseWriter: w, in: r, conn: c, control: *http.NewResponseController(w), stall: c.stall, begin: time.Now()}
 	// The silence of a gRPC client between two messages is part of its protocol, which
 	// is spoken over HTTP/2 only.
 	silent := r.ProtoMajor == 2 && isGRPC(r)
@@ -81,7 +87,9 @@ func (x *exchange) Write(b []byte) (int, error) {
 	}
 	x.start()
 	defer x.stop()
-	return x.ResponseWriter.Write(b)
+	n, err := x.ResponseWriter.Write(b)
+	x.sent += int64(n)
+	return n, err
 }
 
 // FlushError is what http.ResponseController.Flush calls.

@@ -25,6 +25,8 @@ type metrics struct {
 	overload         prometheus.Counter
 	badIntroductions prometheus.Counter
 	watchRestarts    prometheus.Counter
+	linesDropped     prometheus.Counter
+	domains          *domainMetrics
 
 	notAfter *prometheus.Desc
 	omitted  *prometheus.Desc
@@ -54,6 +56,10 @@ func newMetrics(e *Edge) *metrics {
 		watchRestarts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lacre_edge_watch_restarts_total", Help: "Times the watch on the store ended and was started again.",
 		}),
+		linesDropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lacre_edge_access_log_dropped_total", Help: "Lines of the access log that could not be written in time or at all.",
+		}),
+		domains: newDomainMetrics(e.holdings, e.cfg.DomainMetrics),
 		notAfter: prometheus.NewDesc("lacre_certificate_not_after_timestamp_seconds",
 			"End of validity of the version that is served, soonest first.", []string{"project", "certificate"}, nil),
 		omitted: prometheus.NewDesc("lacre_certificate_not_after_omitted",
@@ -75,7 +81,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.badIntroductions, m.watchRestarts)
+	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.badIntroductions, m.watchRestarts, m.linesDropped, m.domains)
 	for _, c := range collectors {
 		if err := r.Register(c); err != nil {
 			return err
@@ -107,17 +113,20 @@ func (m *metrics) gauges() []prometheus.Collector {
 	}
 }
 
+func versionIndex(version uint16) int {
+	switch version {
+	case tls.VersionTLS12:
+		return 1
+	case tls.VersionTLS13:
+		return 2
+	}
+	return 0
+}
+
 // handshake counts one handshake; its time only if it succeeded, or clients that stall
 // would hide how fast the others are.
 func (m *metrics) handshake(o outcome, version uint16, took time.Duration) {
-	v := 0
-	switch version {
-	case tls.VersionTLS12:
-		v = 1
-	case tls.VersionTLS13:
-		v = 2
-	}
-	m.byOutcome[o][v].Inc()
+	m.byOutcome[o][versionIndex(version)].Inc()
 	if o == succeeded || o == resumed {
 		m.handshakeSeconds.Observe(took.Seconds())
 	}

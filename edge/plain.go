@@ -36,6 +36,7 @@ func (e *Edge) servePlain(w http.ResponseWriter, r *http.Request, proxy http.Han
 	defer e.finish(x)
 	host, _, ok := splitHost(r.Host)
 	s := e.index.resolve(host)
+	x.site = s
 	switch {
 	case !ok || s == nil || s.noHTTP:
 		nothingHere(x)

@@ -56,6 +56,7 @@ func (e *Edge) rewrite(r *httputil.ProxyRequest) {
 	}
 	forward(r.Out.Header, r.In)
 	r.Out.Header.Add(loopHeader, e.id)
+	r.Out.Header.Set(requestIDHeader, exchangeOf(r.In.Context()).requestID())
 }
 
 // forward replaces everything a client could say about itself by what this connection

@@ -60,7 +60,8 @@ func TestForwardedHeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		got.Del("Cdn-Loop") // see TestUpstreamThatIsTheEdge
+		got.Del("Cdn-Loop")     // see TestUpstreamThatIsTheEdge
+		got.Del("X-Request-Id") // see TestRequestID
 		want := http.Header{
 			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"a.example.com:8443"},
 			"X-Forwarded-Proto": {"https"}, "X-Forwarded-Port": {"8443"}, "X-Real-Ip": {"127.0.0.1"},

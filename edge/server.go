@@ -93,10 +93,17 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler)
 	}
 }
 
-// finish lets go of a request that was answered and counts it.
+// finish lets go of a request that was answered, counts it and notes it in the access log.
 func (e *Edge) finish(x *exchange) {
 	x.end()
+	took := time.Since(x.begin)
 	e.metrics.request(x.status)
+	if x.site != nil {
+		e.metrics.domains.of(x.site).add(x.status, x.sent, took)
+	}
+	if e.access != nil {
+		e.access.record(x, took)
+	}
 }
 
 // Why a request is answered 421 (RFC 9110 section 15.5.20).

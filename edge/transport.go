@@ -34,9 +34,17 @@ func (e *Edge) newRouter() *router {
 	}
 }
 
-// RoundTrip is http.RoundTripper's.
+// RoundTrip is http.RoundTripper's. It notes how long the upstream took.
 func (t *router) RoundTrip(r *http.Request) (*http.Response, error) {
-	u, grpc := siteOf(r.Context()).upstream, isGRPC(r)
+	x := exchangeOf(r.Context())
+	begin := time.Now()
+	resp, err := t.choose(x.site.upstream, r)
+	x.asked, x.waited = true, time.Since(begin)
+	return resp, err
+}
+
+func (t *router) choose(u *upstream, r *http.Request) (*http.Response, error) {
+	grpc := isGRPC(r)
 	switch {
 	case u.err != nil:
 		return nil, u.err

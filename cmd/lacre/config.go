@@ -26,6 +26,8 @@ type Config struct {
 	EdgeHTTP      string
 	EdgeHTTPProxy bool
 	EdgeProxyFrom []string
+	AccessLog     string
+	DomainMetrics int
 	Instance      string
 	Roles         []string
 	MasterKey     string
@@ -75,6 +77,8 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.EdgeHTTP, "edge-http", ":8081", "address of the plain HTTP listener, which redirects to HTTPS")
 	f.BoolVar(&c.EdgeHTTPProxy, "edge-http-proxy", false, "proxy plain HTTP for the domains that do not redirect it and do not verify clients, instead of refusing it")
 	f.StringSliceVar(&c.EdgeProxyFrom, "edge-proxy-from", nil, "addresses or CIDR ranges of load balancers that begin every connection to the edge, TLS or plain, with a PROXY protocol v2 header")
+	f.StringVar(&c.AccessLog, "access-log", "", "file that gets a line of JSON for each request at the edge, made anew when it is moved away; - for standard output (default: none)")
+	f.IntVar(&c.DomainMetrics, "domain-metrics", 1000, "most domains that have metrics of their own; the others share one series; 0 for none")
 	f.StringVar(&c.Instance, "instance", "", "serve the domains of this instance id only (default: all)")
 	f.StringSliceVar(&c.Roles, "roles", []string{"api", "edge"}, "what this node does: api, edge")
 	f.StringVar(&c.MasterKey, "master-key", "", "where the master key is: file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME (default file:DATA-DIR/master.key)")
@@ -206,6 +210,8 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		return usagef("--history, --domains-per-group and --audit-days: expected at least 1")
 	case c.InstancesPerProject < 1:
 		return usagef("--instances-per-project: expected at least 1")
+	case c.DomainMetrics < 0:
+		return usagef("--domain-metrics: expected 0 or more")
 	case c.RateLimit < 0 || c.GroupsPerInstance < 0 || c.Certificates < 0:
 		return usagef("--rate-limit, --groups-per-instance and --certificates-per-project: expected 0 or more")
 	case (c.APICert == "") != (c.APIKey == ""):

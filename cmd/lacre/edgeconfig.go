@@ -1,6 +1,13 @@
 package main
 
-import "net/netip"
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+
+	"lacre/edge"
+)
 
 // prefixes reads --edge-proxy-from. An address alone is a range of one.
 func prefixes(texts []string) ([]netip.Prefix, error) {
@@ -16,4 +23,20 @@ func prefixes(texts []string) ([]netip.Prefix, error) {
 		all = append(all, p)
 	}
 	return all, nil
+}
+
+// openAccessLog opens what --access-log names, nil if that is nothing.
+func (n *node) openAccessLog() (io.Writer, error) {
+	switch n.cfg.AccessLog {
+	case "":
+		return nil, nil
+	case "-":
+		return os.Stdout, nil
+	}
+	file, err := edge.OpenLog(n.cfg.AccessLog)
+	if err != nil {
+		return nil, fmt.Errorf("--access-log: %w", err)
+	}
+	n.accessLog = file
+	return file, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,6 +43,7 @@ type node struct {
 	apiServer *http.Server
 	apiTLS    *tls.Config             // nil for plain HTTP
 	listeners map[string]net.Listener // "api", "edge", "edge-http"
+	accessLog io.Closer               // nil unless it is a file
 	parts     sync.WaitGroup          // what run has started
 	failed    chan error              // a part that ended on its own; has room for all
 }
@@ -131,6 +133,10 @@ func (n *node) makeEdge(ctx context.Context, ring *keyring.Keyring) error {
 	if err != nil {
 		return err
 	}
+	access, err := n.openAccessLog()
+	if err != nil {
+		return err
+	}
 	minTLS := uint16(tls.VersionTLS12)
 	if n.cfg.TLSMinVersion == "1.3" {
 		minTLS = tls.VersionTLS13
@@ -138,7 +144,7 @@ func (n *node) makeEdge(ctx context.Context, ring *keyring.Keyring) error {
 	n.edge, err = edge.New(edge.Config{
 		Feed: n.store, Sealer: ring, TicketSecret: tickets, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
 		AllowLoopback: n.cfg.UpstreamLocal, ProxyHTTP: n.cfg.EdgeHTTPProxy, HTTPSPort: port(n.listeners["edge"]), Log: n.log, Metrics: n.metrics, Now: n.now,
-		ProxyFrom: proxies,
+		ProxyFrom: proxies, AccessLog: access, DomainMetrics: limit(n.cfg.DomainMetrics),
 	})
 	return err
 }

@@ -153,6 +153,9 @@ func (n *node) close() error {
 	for _, l := range n.listeners {
 		l.Close() // closed already after a drain
 	}
+	if n.accessLog != nil {
+		n.accessLog.Close() // what it got is written
+	}
 	if n.store == nil {
 		return nil
 	}
