@@ -22,10 +22,17 @@ demo: build ## create, serve, modify and serve again, then stay up (ONCE=--once 
 
 test: deps lint race rotation sdk ## everything
 
-# What the tests start beside Lacre, without installing it as a service. A test whose peer
-# is missing skips, unless CI=true.
+# What the tests need beside Go: a C compiler for the race detector, and the peers that
+# they start (Keystone without its service). A test whose peer is missing skips, unless
+# CI=true.
+NEEDS := cc:build-essential openssl:openssl curl:curl python3:python3 keystone-manage:python3-keystone
+
 deps:
-	@command -v keystone-manage >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-keystone >/dev/null || true
+	@missing=; for need in $(NEEDS); do \
+	  command -v $${need%%:*} >/dev/null || missing="$$missing $${need##*:}"; \
+	done; test -z "$$missing" || { apt-get update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; } >/dev/null || \
+	  echo "these packages cannot be installed here, tests will skip or fail:$$missing" >&2
 
 # The race detector needs cgo and a C compiler; the product does not.
 race:
