@@ -108,6 +108,13 @@ var meanings = map[lacre.Code]meaning{
 	lacre.CodeWrongAlgorithm: {409, "APIG.3709", "The signature algorithm of the certificate does not match", explained},
 }
 
+// The refusals of requests whose first line or header fields are too long, before
+// anything else is looked at. They are not the Service's, so they have no lacre.Code.
+var (
+	longURI    = meaning{414, "APIGW.0201", "Request URI too large. At most 32768 bytes are accepted.", bare}
+	longHeader = meaning{431, "APIGW.0201", "Request headers too large. At most 32768 bytes are accepted.", bare}
+)
+
 // errorBody is the body of every refusal. Clients take the code and the message only
 // when both are there.
 type errorBody struct {
@@ -157,8 +164,13 @@ func (rec *recorder) fail(e *lacre.Error) {
 			rec.Header().Set("Retry-After", "1")
 		}
 	}
+	rec.refuse(m, m.message(e))
+}
+
+// refuse answers with what m means, in these words.
+func (rec *recorder) refuse(m meaning, message string) {
 	rec.code = m.number
-	writeJSON(rec, m.status, errorBody{m.number, m.message(e), rec.requestID}) // cannot fail: three strings
+	writeJSON(rec, m.status, errorBody{m.number, message, rec.requestID}) // cannot fail: three strings
 }
 
 // coded returns err as an error with a code.

@@ -94,6 +94,18 @@ func TestWhatDoesNotExist(t *testing.T) {
 	}
 }
 
+// What is too long to be looked at is refused in the form of all other errors. A long
+// header is also refused to IAM, before it is asked.
+func TestLongTargetsAndHeaders(t *testing.T) {
+	w := newWorld(t)
+	long := strings.Repeat("a", 32<<10)
+	w.get("/nowhere?name="+long[:31<<10]).refused(404, "APIGW.0101")
+	w.get("/nowhere?name="+long).refused(414, "APIGW.0201", "Request URI too large.")
+	w.get("/nowhere", "X-Some", long[:31<<10]).refused(404, "APIGW.0101")
+	w.get("/nowhere", "X-Some", long).refused(431, "APIGW.0201", "Request headers too large.")
+	w.get(w.url+"/v3/auth/tokens", "X-Subject-Token", long).refused(431, "APIGW.0201")
+}
+
 // Ids that are none name things that do not exist, whatever they would do elsewhere.
 func TestSmuggledIDs(t *testing.T) {
 	w := newWorld(t)

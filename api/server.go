@@ -62,6 +62,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.recovered(rec, r, recover())
 		s.account(rec, r, s.Now().Sub(start))
 	}()
+	if m, long := tooLong(r); long {
+		header.Set("Connection", "close")
+		rec.refuse(m, m.text)
+		return
+	}
 	// ServeMux answers an unclean path with a redirect, which clients of this API take
 	// for success.
 	if escaped := r.URL.EscapedPath(); !strings.HasPrefix(escaped, "/") || escaped != clean(escaped) {
@@ -69,6 +74,25 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mux.ServeHTTP(rec, r)
+}
+
+// longest is how many bytes the target of a request may have, and its header fields: what
+// the gateway in front of the compatible API takes. The server that calls the handler has
+// to let more through, so that the refusal has the form of all others.
+const longest = 32 << 10
+
+// tooLong tells whether a request has more of either, and how that is said.
+func tooLong(r *http.Request) (m meaning, long bool) {
+	if len(r.RequestURI) > longest {
+		return longURI, true
+	}
+	size := 0
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(": \r\n") + len(value)
+		}
+	}
+	return longHeader, size > longest
 }
 
 // clean is path.Clean, except that a final slash stays: no route has one.

@@ -177,7 +177,9 @@ func (n *node) makeAPI() {
 	}
 	n.apiServer = &http.Server{
 		Handler: api.New(cfg), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		// The API refuses a header above 32 KiB, and OPTIONS *, in its own form.
+		MaxHeaderBytes: 128 << 10, DisableGeneralOptionsHandler: true,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug), TLSConfig: n.apiTLS,
 	}
 }
