@@ -47,6 +47,7 @@ func runTests(m *testing.M) (int, error) {
 // lacre is a started server with an empty store, and the way into it.
 type lacre struct {
 	URL         string `json:"api_url"`
+	EdgeAddr    string `json:"edge_addr"`
 	ProjectID   string `json:"project_id"`
 	InstanceID  string `json:"instance_id"`
 	AccountName string `json:"domain_name"`
