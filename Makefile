@@ -70,6 +70,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 nightly: fuzz ## the long runs: 200 kills, more rotations
 	LACRE_NIGHTLY=1 CGO_ENABLED=1 $(GO) test -race -timeout 60m -run 'Crash|Rotation' ./cmd/lacre ./store ./edge
+	LACRE_NIGHTLY=1 $(GO) test -run CBCTiming -v ./tlcp
 
 # The peers that are missing are installed; without a way to get them the figures say so.
 bench: build bin/peers/caddy ## figures of this machine, into bench/results

@@ -31,7 +31,15 @@ type cbc struct {
 		SetIV([]byte)
 	}
 	inner, outer [sm3.BlockSize]byte // the MAC key with the pads of HMAC
-	hash         hash.Hash           // scratch of open
+
+	// Scratch, for what would be allocated anew for each record.
+	hash   hash.Hash
+	iv     [cbcIVLen]byte
+	more   [authenticatedLen]byte
+	padded [sm3.BlockSize]byte
+	state  [128]byte
+	digest [sm3.Size]byte
+	sum    [sm3.Size]byte
 }
 
 func newCBC(key, macKey []byte) *cbc {
@@ -46,22 +54,20 @@ func newCBC(key, macKey []byte) *cbc {
 
 func (c *cbc) seal(dst []byte, random io.Reader, seq uint64, typ recordType, plain []byte) ([]byte, error) {
 	start := len(dst)
-	var iv [cbcIVLen]byte
-	if _, err := io.ReadFull(random, iv[:]); err != nil {
+	if _, err := io.ReadFull(random, c.iv[:]); err != nil {
 		return dst, err
 	}
-	var header [authenticatedLen]byte
-	authenticated(header[:], seq, typ, len(plain))
+	authenticated(c.more[:], seq, typ, len(plain))
 	c.mac.Reset()
-	c.mac.Write(header[:])
+	c.mac.Write(c.more[:])
 	c.mac.Write(plain)
-	dst = append(append(dst, iv[:]...), plain...)
+	dst = append(append(dst, c.iv[:]...), plain...)
 	dst = c.mac.Sum(dst)
 	padding := cbcBlock - (len(plain)+sm3.Size)%cbcBlock
 	for range padding {
 		dst = append(dst, byte(padding-1))
 	}
-	c.encrypt(iv[:], dst[start+cbcIVLen:])
+	c.encrypt(c.iv[:], dst[start+cbcIVLen:])
 	return dst, nil
 }
 
@@ -106,7 +112,7 @@ func (c *cbc) open(seq uint64, typ recordType, fragment []byte) ([]byte, bool) {
 	authenticated(stream, seq, typ, n)
 	want := c.secretMAC(stream, authenticatedLen+n, authenticatedLen+longest)
 	got := secretSlice(data, n, longest)
-	good &= subtle.ConstantTimeCompare(want[:], got[:])
+	good &= subtle.ConstantTimeCompare(want, got[:])
 	if good != 1 {
 		return nil, false
 	}
@@ -131,7 +137,7 @@ func checkPadding(data []byte) (padding, good int) {
 // secretMAC is HMAC-SM3 of stream[:n], where n is secret and at most longest. SM3 is run
 // over all blocks there could be; the state after the one that ends stream[:n], padded as
 // SM3 pads, is kept.
-func (c *cbc) secretMAC(stream []byte, n, longest int) (out [sm3.Size]byte) {
+func (c *cbc) secretMAC(stream []byte, n, longest int) []byte {
 	const block, magicLen = sm3.BlockSize, 4
 	shortest := max(authenticatedLen, longest-maxPadding+1)
 	sure := shortest / block // blocks without an end in them
@@ -139,26 +145,24 @@ func (c *cbc) secretMAC(stream []byte, n, longest int) (out [sm3.Size]byte) {
 	c.hash.Write(c.inner[:])
 	c.hash.Write(stream[:sure*block])
 
-	var digest [sm3.Size]byte
-	var padded, bits [block]byte
+	var bits [block]byte
 	binary.BigEndian.PutUint64(bits[block-8:], uint64(block+n)*8)
 	end := (n + 8) / block // secret: the block that has the length
-	var state [128]byte
+	clear(c.digest[:])
 	for i := sure; i <= (longest+8)/block; i++ {
 		isEnd := subtle.ConstantTimeEq(int32(i), int32(end))
-		padBlock(&padded, stream, i*block, n)
+		padBlock(&c.padded, stream, i*block, n)
 		for j := block - 8; j < block; j++ {
-			padded[j] |= bits[j] & byte(-isEnd)
+			c.padded[j] |= bits[j] & byte(-isEnd)
 		}
-		c.hash.Write(padded[:])
-		s, _ := c.hash.(encoding.BinaryAppender).AppendBinary(state[:0]) // never fails
-		subtle.ConstantTimeCopy(isEnd, digest[:], s[magicLen:magicLen+sm3.Size])
+		c.hash.Write(c.padded[:])
+		s, _ := c.hash.(encoding.BinaryAppender).AppendBinary(c.state[:0]) // never fails
+		subtle.ConstantTimeCopy(isEnd, c.digest[:], s[magicLen:magicLen+sm3.Size])
 	}
 	c.hash.Reset()
 	c.hash.Write(c.outer[:])
-	c.hash.Write(digest[:])
-	c.hash.Sum(out[:0])
-	return out
+	c.hash.Write(c.digest[:])
+	return c.hash.Sum(c.sum[:0])
 }
 
 // padBlock fills block with stream[:n] from offset from on, 0x80 behind its end, and
