@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"lacre/keypair": {},
 	"lacre/keyring": {},
 	"lacre/tlcp":    {},
+	"lacre/layout":  {},
 	"lacre/store":   {"lacre", "lacre/keypair"},
 	"lacre/iam":     {"lacre", "lacre/keypair"},
 	"lacre/api":     {"lacre", "lacre/keypair"},

@@ -1,0 +1,214 @@
+package layout
+
+import (
+	"cmp"
+	"crypto/x509"
+	"encoding/pem"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// match pairs the loose PEM files: certificates with keys by their public key, wherever
+// they lie and whatever they are called.
+func (f *finder) match() {
+	m := &matching{finder: f, keys: map[keyID][]*contents{}, used: map[*contents]bool{}}
+	slices.SortFunc(f.loose, func(a, b *contents) int { return cmp.Compare(a.path, b.path) })
+	f.loose = slices.Compact(f.loose)
+	for _, c := range f.loose {
+		for _, key := range c.keys {
+			m.keys[key] = append(m.keys[key], c)
+		}
+		if c.opaque {
+			m.opaque = append(m.opaque, c)
+		}
+	}
+	best := m.candidates()
+	for _, c := range best {
+		m.complete(c)
+		f.pairs = append(f.pairs, c.Pair)
+	}
+	m.leftovers()
+}
+
+// matching is one run of match.
+type matching struct {
+	*finder
+	keys   map[keyID][]*contents
+	opaque []*contents        // files with keys that cannot be read here
+	used   map[*contents]bool // they are part of a pair, or it was said why not
+}
+
+// candidate is a pair that may not be the best one of its leaf.
+type candidate struct {
+	*Pair
+	cert *contents
+	at   int // of the leaf in cert
+}
+
+// candidates makes a pair of every certificate that has a key, the best of those with the
+// same leaf: certbot's cert.pem gives way to its fullchain.pem.
+func (m *matching) candidates() []*candidate {
+	var list []*candidate
+	for _, c := range m.loose {
+		if len(c.certs) == 0 {
+			continue
+		}
+		if found := m.candidate(c); found != nil {
+			list = append(list, found)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *candidate) int { return cmp.Compare(len(b.cert.certs), len(a.cert.certs)) })
+	first := map[string]*candidate{}
+	list = slices.DeleteFunc(list, func(c *candidate) bool {
+		better := first[c.Leaf.Fingerprint]
+		if better == nil || c.Leaf.Fingerprint == "" {
+			first[c.Leaf.Fingerprint] = c
+			return false
+		}
+		m.skip(c.Cert, "the same certificate as "+better.Cert)
+		return true
+	})
+	slices.SortFunc(list, func(a, b *candidate) int { return cmp.Compare(a.Cert, b.Cert) })
+	return list
+}
+
+func (m *matching) candidate(c *contents) *candidate {
+	at := slices.IndexFunc(c.certs, func(x cert) bool { return len(m.keys[x.key]) > 0 })
+	var key *contents
+	if at >= 0 {
+		key = nearest(c, m.keys[c.certs[at].key])
+	} else if at = slices.IndexFunc(c.certs, func(x cert) bool { return !x.ca }); at < 0 {
+		return nil // CAs only: somebody's chain
+	} else if key = related(c, m.opaque); key == nil {
+		m.used[c] = true
+		m.skip(c.path, "its private key is not among the files")
+		return nil
+	}
+	m.used[c], m.used[key] = true, true
+	p := &Pair{Cert: c.path, Key: key.path, Leaf: c.certs[at].leaf}
+	p.Hosts = p.derived(false)
+	return &candidate{p, c, at}
+}
+
+// derived are the names in the leaf, for want of a configuration that says more.
+func (p *Pair) derived(verify bool) []Host {
+	hosts := make([]Host, len(p.Leaf.Names))
+	for i, name := range p.Leaf.Names {
+		hosts[i] = Host{Name: name, Verify: verify, Derived: true}
+	}
+	return hosts
+}
+
+// nearest is that of several files with the same key which lies closest to a certificate.
+func nearest(c *contents, files []*contents) *contents {
+	distance := func(k *contents) int {
+		switch {
+		case k == c:
+			return 0
+		case filepath.Dir(k.path) != filepath.Dir(c.path):
+			return 3
+		case sameStem(c.path, k.path):
+			return 1
+		}
+		return 2
+	}
+	return slices.MinFunc(files, func(a, b *contents) int {
+		return cmp.Or(cmp.Compare(distance(a), distance(b)), cmp.Compare(a.path, b.path))
+	})
+}
+
+// related is the file with an unreadable key that goes with a certificate by its name, or
+// because it is the only one there.
+func related(c *contents, opaque []*contents) *contents {
+	var there []*contents
+	for _, k := range opaque {
+		if k == c || filepath.Dir(k.path) == filepath.Dir(c.path) && sameStem(c.path, k.path) {
+			return k
+		}
+		if filepath.Dir(k.path) == filepath.Dir(c.path) && len(k.certs) == 0 {
+			there = append(there, k)
+		}
+	}
+	if len(there) == 1 {
+		return there[0]
+	}
+	return nil
+}
+
+// sameStem tells whether two file names say that they belong together: foo.crt with
+// foo.key, foo.pem with foo.pem.key, fullchain.pem with privkey.pem.
+func sameStem(cert, key string) bool {
+	a, b := filepath.Base(cert), stem(key)
+	return b == a || b == stem(cert) || b == "privkey" && (stem(cert) == "fullchain" || stem(cert) == "cert")
+}
+
+// stem is the last element of a path without its extension.
+func stem(path string) string {
+	return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+}
+
+// complete looks in the leaf's directory for the issuers that its file lacks.
+func (m *matching) complete(c *candidate) {
+	if len(c.cert.certs) > 1 || c.Leaf.Fingerprint == "" {
+		return
+	}
+	for file := c.cert; len(file.certs) == 1 && file.certs[0].subject != file.certs[0].issuer; {
+		if file = m.issuer(file); file == nil || slices.Contains(c.Chain, file.path) {
+			return
+		}
+		m.used[file] = true
+		c.Chain = append(c.Chain, file.path)
+	}
+}
+
+// issuer is a file of CA certificates beside another one, whose first signed the other's.
+// A root is none: clients have it or do not trust it.
+func (m *matching) issuer(of *contents) *contents {
+	for _, file := range m.loose {
+		if len(file.certs) == 0 || filepath.Dir(file.path) != filepath.Dir(of.path) {
+			continue
+		}
+		first := file.certs[0]
+		if first.ca && first.subject == of.certs[0].issuer && first.subject != first.issuer && signed(file.path, of.path) {
+			return file
+		}
+	}
+	return nil
+}
+
+// signed tells whether the first certificate of one file signed the first of another. A
+// name alone is not enough: an intermediate that was renewed has the old one's.
+func signed(issuer, by string) bool {
+	parent, child := firstCertificate(issuer), firstCertificate(by)
+	return parent != nil && child != nil && child.CheckSignatureFrom(parent) == nil
+}
+
+func firstCertificate(path string) *x509.Certificate {
+	text, _, _ := readFile(path, maxFile)
+	defer clear(text)
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return nil
+		}
+		if strings.HasSuffix(block.Type, "CERTIFICATE") {
+			x, _ := x509.ParseCertificate(block.Bytes) // nil with an error
+			return x
+		}
+		clear(block.Bytes)
+	}
+}
+
+// leftovers says of each file that is part of no pair why that is.
+func (m *matching) leftovers() {
+	for _, c := range m.loose {
+		switch {
+		case m.used[c]:
+		case len(c.certs) > 0:
+			m.skip(c.path, "CA certificates only")
+		default:
+			m.skip(c.path, "a private key of none of the certificates")
+		}
+	}
+}
