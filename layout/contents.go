@@ -162,7 +162,8 @@ func readCert(der []byte) cert {
 	if err != nil {
 		return cert{}
 	}
-	leaf := Leaf{Fingerprint: fingerprint(x.Raw), Serial: x.SerialNumber.String(), NotBefore: x.NotBefore, NotAfter: x.NotAfter}
+	id := sha256.Sum256(x.RawSubjectPublicKeyInfo)
+	leaf := Leaf{key: id, Fingerprint: fingerprint(x.Raw), Serial: x.SerialNumber.String(), NotBefore: x.NotBefore, NotAfter: x.NotAfter}
 	leaf.Names = slices.Clone(x.DNSNames)
 	if len(leaf.Names) == 0 && x.Subject.CommonName != "" {
 		leaf.Names = []string{x.Subject.CommonName}
@@ -172,7 +173,7 @@ func readCert(der []byte) cert {
 		leaf.SANs = append(leaf.SANs, ip.String())
 	}
 	return cert{
-		key: sha256.Sum256(x.RawSubjectPublicKeyInfo), leaf: leaf, ca: x.IsCA,
+		key: id, leaf: leaf, ca: x.IsCA,
 		subject: sha256.Sum256(x.RawSubject), issuer: sha256.Sum256(x.RawIssuer),
 	}
 }

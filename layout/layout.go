@@ -42,6 +42,8 @@ type Leaf struct {
 	Names       []string // the DNS names among them; the common name when there is none
 	NotBefore   time.Time
 	NotAfter    time.Time
+
+	key keyID
 }
 
 // Note is why a file, or a name in it, is not imported.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"lacre/internal/testcert"
 	"lacre/layout"
@@ -299,11 +300,44 @@ func TestLeavesAreKnown(t *testing.T) {
 		Fingerprint: got.Fingerprint, Serial: leaf.Cert.SerialNumber.String(), SANs: []string{"a.test", "127.0.0.1"},
 		Names: []string{"a.test"}, NotBefore: leaf.Cert.NotBefore, NotAfter: leaf.Cert.NotAfter,
 	}
-	if diff := cmp.Diff(want, got); diff != "" || len(got.Fingerprint) != 64 {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(layout.Leaf{})); diff != "" || len(got.Fingerprint) != 64 {
 		t.Errorf("leaf (-want +got):\n%s", diff)
 	}
 	der, _ := x509.MarshalPKCS8PrivateKey(leaf.Key)
 	if text := fmt.Sprintf("%+v", found); strings.Contains(text, string(der)) || strings.Contains(text, "PRIVATE") {
 		t.Error("there is key material in what was found")
+	}
+}
+
+// A file with a certificate and keys is taken apart for the two fields of the API.
+func TestRead(t *testing.T) {
+	f := newTree(t)
+	leaf, other := f.ca.Leaf(t, []string{"a.test"}), f.ca.Leaf(t, []string{"b.test"})
+	f.write("all.pem", other.KeyPEM(), leaf.ChainPEM(), "-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n", leaf.KeyPEM())
+	f.write("plain.crt", "subject=a\r\n", other.ChainPEM())
+	f.write("plain.key", other.KeySEC1PEM())
+	read := func(cert, key string) string {
+		t.Helper()
+		found, err := layout.Find(f.path(cert), f.path(key))
+		if err != nil || len(found.Pairs) != 1 {
+			t.Fatalf("got %+v, %v, want one pair", found, err)
+		}
+		text, err := found.Pairs[0].Read()
+		if err != nil {
+			return strings.ReplaceAll(err.Error(), f.root+"/", "")
+		}
+		return text.Cert + "|" + text.Key
+	}
+	for _, c := range []struct{ cert, key, want string }{
+		{"all.pem", "all.pem", leaf.ChainPEM() + "|" + leaf.KeyPEM()},
+		{"plain.crt", "plain.key", "subject=a\r\n" + other.ChainPEM() + "|" + other.KeySEC1PEM()},
+	} {
+		if got := read(c.cert, c.key); got != c.want {
+			t.Errorf("%s: got %d bytes, want the certificate and its key", c.cert, len(got))
+		}
+	}
+	f.write("bad.pem", leaf.ChainPEM(), leaf.KeyPEM(), other.CertPEM()[:100])
+	if got, want := read("bad.pem", "bad.pem"), "bad.pem: a PEM block in it is damaged"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

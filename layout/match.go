@@ -2,6 +2,7 @@ package layout
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"path/filepath"
@@ -12,16 +13,14 @@ import (
 // match pairs the loose PEM files: certificates with keys by their public key, wherever
 // they lie and whatever they are called.
 func (f *finder) match() {
-	m := &matching{finder: f, keys: map[keyID][]*contents{}, used: map[*contents]bool{}}
+	m := &matching{
+		finder: f, keys: map[keyID][]*contents{}, opaque: map[string][]*contents{},
+		issuers: map[place][]*contents{}, used: map[*contents]bool{},
+	}
 	slices.SortFunc(f.loose, func(a, b *contents) int { return cmp.Compare(a.path, b.path) })
 	f.loose = slices.Compact(f.loose)
 	for _, c := range f.loose {
-		for _, key := range c.keys {
-			m.keys[key] = append(m.keys[key], c)
-		}
-		if c.opaque {
-			m.opaque = append(m.opaque, c)
-		}
+		m.index(c)
 	}
 	best := m.candidates()
 	for _, c := range best {
@@ -31,12 +30,33 @@ func (f *finder) match() {
 	m.leftovers()
 }
 
-// matching is one run of match.
+// matching is one run of match. Everything is found by a map: there may be a million files.
 type matching struct {
 	*finder
-	keys   map[keyID][]*contents
-	opaque []*contents        // files with keys that cannot be read here
-	used   map[*contents]bool // they are part of a pair, or it was said why not
+	keys    map[keyID][]*contents
+	opaque  map[string][]*contents // files with keys that cannot be read here, by directory
+	issuers map[place][]*contents  // files that begin with an intermediate
+	used    map[*contents]bool     // they are part of a pair, or it was said why not
+}
+
+// place is a directory and the subject of a certificate in it.
+type place struct {
+	dir     string
+	subject [sha256.Size]byte
+}
+
+func (m *matching) index(c *contents) {
+	dir := filepath.Dir(c.path)
+	for _, key := range c.keys {
+		m.keys[key] = append(m.keys[key], c)
+	}
+	if c.opaque {
+		m.opaque[dir] = append(m.opaque[dir], c)
+	}
+	if len(c.certs) > 0 && c.certs[0].ca && c.certs[0].subject != c.certs[0].issuer {
+		at := place{dir, c.certs[0].subject}
+		m.issuers[at] = append(m.issuers[at], c)
+	}
 }
 
 // candidate is a pair that may not be the best one of its leaf.
@@ -80,7 +100,7 @@ func (m *matching) candidate(c *contents) *candidate {
 		key = nearest(c, m.keys[c.certs[at].key])
 	} else if at = slices.IndexFunc(c.certs, func(x cert) bool { return !x.ca }); at < 0 {
 		return nil // CAs only: somebody's chain
-	} else if key = related(c, m.opaque); key == nil {
+	} else if key = related(c, m.opaque[filepath.Dir(c.path)]); key == nil {
 		m.used[c] = true
 		m.skip(c.path, "its private key is not among the files")
 		return nil
@@ -118,20 +138,15 @@ func nearest(c *contents, files []*contents) *contents {
 	})
 }
 
-// related is the file with an unreadable key that goes with a certificate by its name, or
-// because it is the only one there.
+// related is that of the unreadable keys in its directory which goes with a certificate by
+// its name, or because it is the only one there.
 func related(c *contents, opaque []*contents) *contents {
-	var there []*contents
-	for _, k := range opaque {
-		if k == c || filepath.Dir(k.path) == filepath.Dir(c.path) && sameStem(c.path, k.path) {
-			return k
-		}
-		if filepath.Dir(k.path) == filepath.Dir(c.path) && len(k.certs) == 0 {
-			there = append(there, k)
-		}
-	}
-	if len(there) == 1 {
-		return there[0]
+	at := slices.IndexFunc(opaque, func(k *contents) bool { return k == c || sameStem(c.path, k.path) })
+	switch {
+	case at >= 0:
+		return opaque[at]
+	case len(opaque) == 1 && len(opaque[0].certs) == 0:
+		return opaque[0]
 	}
 	return nil
 }
@@ -165,12 +180,8 @@ func (m *matching) complete(c *candidate) {
 // issuer is a file of CA certificates beside another one, whose first signed the other's.
 // A root is none: clients have it or do not trust it.
 func (m *matching) issuer(of *contents) *contents {
-	for _, file := range m.loose {
-		if len(file.certs) == 0 || filepath.Dir(file.path) != filepath.Dir(of.path) {
-			continue
-		}
-		first := file.certs[0]
-		if first.ca && first.subject == of.certs[0].issuer && first.subject != first.issuer && signed(file.path, of.path) {
+	for _, file := range m.issuers[place{filepath.Dir(of.path), of.certs[0].issuer}] {
+		if signed(file.path, of.path) {
 			return file
 		}
 	}

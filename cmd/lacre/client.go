@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -118,6 +120,7 @@ type client struct {
 // connect logs in unless a token was given.
 func connect(ctx context.Context, t target, talk io.Writer) (*client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = maxParallel
 	if t.APICA != "" {
 		pool, err := readPool(x509.NewCertPool(), t.APICA)
 		if err != nil {
@@ -164,6 +167,12 @@ func (c *client) call(ctx context.Context, method, path string, body, out any) e
 }
 
 func (c *client) do(ctx context.Context, method, url string, body, out any) (http.Header, error) {
+	return c.exchange(ctx, method, url, nil, body, out)
+}
+
+// exchange is do with a header of the request's own. The error of an answer that says no
+// is a *refused.
+func (c *client) exchange(ctx context.Context, method, url string, header http.Header, body, out any) (http.Header, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the request: %w", err)
@@ -175,6 +184,7 @@ func (c *client) do(ctx context.Context, method, url string, body, out any) (htt
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("Content-Type", "application/json")
 	if c.token != "" {
 		req.Header.Set("X-Auth-Token", c.token)
@@ -204,7 +214,23 @@ func whyNoAnswer(err error) string {
 	return "is lacre running there?"
 }
 
-// refusal shows the API's own words, or IAM's.
+// refused is an answer that says no.
+type refused struct {
+	status     int
+	code       string        // such as APIG.2101; empty when the answer has none
+	message    string        // in the API's own words, or IAM's
+	request    string        // id of the request
+	retryAfter time.Duration // 0 unless the API asks for patience
+}
+
+func (e *refused) Error() string {
+	what := strings.TrimSpace(e.code + " " + e.message)
+	if what == "" {
+		return fmt.Sprintf("HTTP %d %s", e.status, http.StatusText(e.status))
+	}
+	return fmt.Sprintf("%s (HTTP %d, request %s)", what, e.status, e.request)
+}
+
 func refusal(resp *http.Response, answer []byte) error {
 	var e struct {
 		Code  string `json:"error_code"`
@@ -213,9 +239,12 @@ func refusal(resp *http.Response, answer []byte) error {
 			Message string `json:"message"`
 		} `json:"error"`
 	}
-	if json.Unmarshal(answer, &e) == nil && e.Code+e.Error.Message != "" {
-		what := strings.TrimSpace(e.Code + " " + e.Msg + e.Error.Message)
-		return fmt.Errorf("%s (HTTP %d, request %s)", what, resp.StatusCode, resp.Header.Get("X-Request-Id"))
+	out := &refused{status: resp.StatusCode, request: resp.Header.Get("X-Request-Id")}
+	if json.Unmarshal(answer, &e) == nil {
+		out.code, out.message = e.Code, e.Msg+e.Error.Message
 	}
-	return fmt.Errorf("HTTP %s", resp.Status)
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		out.retryAfter = time.Duration(min(seconds, 60)) * time.Second
+	}
+	return out
 }

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"lacre/keypair"
+	"lacre/layout"
+)
+
+// claim is a certificate that is to be served for a host.
+type claim struct {
+	pair *layout.Pair
+	row  *importRow
+	host layout.Host
+}
+
+// bindAll binds the hosts of the pairs that the API has, and returns a row for each host
+// of each certificate that could not be bound. The names of those that could are added to
+// their rows.
+func (im *importing) bindAll(cmd *cobra.Command, pairs []*layout.Pair, rows []*importRow) ([]*importRow, error) {
+	ctx := cmd.Context()
+	b := &binder{importing: im}
+	claims := b.claims(pairs, rows)
+	if err := b.load(ctx); err != nil {
+		return b.rows, err
+	}
+	hosts := slices.Sorted(maps.Keys(claims))
+	early := im.each(cmd, "domains", len(hosts), func(i int) error { return b.bind(ctx, hosts[i], claims[hosts[i]]) })
+	for _, row := range rows {
+		slices.Sort(row.Hosts)
+	}
+	slices.SortFunc(b.rows, func(x, y *importRow) int {
+		return cmp.Or(cmp.Compare(x.File, y.File), slices.Compare(x.Hosts, y.Hosts))
+	})
+	return b.rows, early
+}
+
+// binder makes domains for hosts and binds certificates to them.
+type binder struct {
+	*importing
+	mu      sync.Mutex
+	rows    []*importRow            // of what was not bound
+	domains map[string]*boundDomain // that are there already, by canonical host
+	groups  []*roomyGroup           // of ours, in the order of their numbers
+}
+
+func (b *binder) not(c claim, result, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows = append(b.rows, &importRow{File: c.row.File, Result: result, Name: c.row.Name, ID: c.row.ID, Hosts: []string{c.host.Name}, Reason: reason})
+}
+
+// claims is what is to be served, by canonical host. The rows begin with those of pairs.
+func (b *binder) claims(pairs []*layout.Pair, rows []*importRow) map[string][]claim {
+	all := map[string][]claim{}
+	for i, p := range pairs {
+		if rows[i].algorithm == "" {
+			continue
+		}
+		for _, h := range p.Hosts {
+			c := claim{p, rows[i], h}
+			facts := keypair.Facts{SANs: p.Leaf.SANs}
+			host, err := keypair.CanonicalHost(h.Name)
+			switch {
+			case err != nil:
+				b.not(c, resultSkipped, "no host name that a domain can have")
+			case p.Leaf.Fingerprint != "" && !facts.Covers(host):
+				b.not(c, resultRefused, "the certificate is not valid for it, but for "+strings.Join(p.Leaf.SANs, ", "))
+			default:
+				all[host] = append(all[host], c)
+			}
+		}
+	}
+	for host := range all {
+		all[host] = b.chosen(all[host])
+	}
+	return all
+}
+
+// chosen leaves one claim of each algorithm, which is what a domain takes: one that a
+// configuration makes before one that a certificate makes, then the newest.
+func (b *binder) chosen(claims []claim) []claim {
+	slices.SortStableFunc(claims, func(x, y claim) int {
+		return cmp.Or(boolCompare(x.host.Derived, y.host.Derived), y.pair.Leaf.NotBefore.Compare(x.pair.Leaf.NotBefore))
+	})
+	first := map[keypair.Algorithm]*importRow{}
+	return slices.DeleteFunc(claims, func(c claim) bool {
+		if winner := first[c.row.algorithm]; winner != nil {
+			b.not(c, resultSkipped, fmt.Sprintf("it is served with the %s certificate in %s", c.row.algorithm, winner.File))
+			return true
+		}
+		first[c.row.algorithm] = c.row
+		return false
+	})
+}
+
+// boolCompare puts false before true.
+func boolCompare(x, y bool) int {
+	switch {
+	case x == y:
+		return 0
+	case y:
+		return -1
+	}
+	return 1
+}
+
+// bind serves one host with its certificates. The error is one that ends the import.
+func (b *binder) bind(ctx context.Context, host string, claims []claim) error {
+	verify := slices.ContainsFunc(claims, func(c claim) bool { return c.host.Verify })
+	d, err := b.domain(ctx, host)
+	for _, c := range claims {
+		if d != nil {
+			err = b.attach(ctx, d, c, verify)
+		}
+		switch {
+		case err == nil:
+			b.bound(c)
+		case fatal(err) || ctx.Err() != nil:
+			return err
+		default:
+			b.not(c, resultRefused, err.Error())
+		}
+	}
+	return nil
+}
+
+func (b *binder) bound(c claim) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.row.Hosts = append(c.row.Hosts, c.host.Name)
+}
+
+// attach binds a certificate to a domain. Client verification is never switched off: a
+// domain that has it keeps it.
+func (b *binder) attach(ctx context.Context, d *boundDomain, c claim, verify bool) error {
+	verify = verify || d.verify
+	if b.dryRun || d.certs[c.row.ID] && d.verify == verify {
+		return nil
+	}
+	body := map[string]any{"certificate_ids": []string{c.row.ID}, "verified_client_certificate_enabled": verify}
+	_, err := b.patient(ctx, http.MethodPost, b.groupsPath()+"/"+d.group+"/domains/"+d.id+"/certificates/attach", nil, body, nil)
+	return err
+}

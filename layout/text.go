@@ -1,0 +1,117 @@
+package layout
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Text is a pair as it is uploaded: three PEM texts.
+type Text struct {
+	Cert string // the leaf and its chain
+	Key  string // key material: for the API and nobody else
+	CA   string // empty without CAs
+}
+
+// Read reads the files of a pair. What is in them is passed on as it is, so that the
+// server judges it; only a file with certificates and keys, or with several keys, is
+// taken apart. The error names the file.
+func (p *Pair) Read() (*Text, error) {
+	cert, err := pieces(p.Cert)
+	if err != nil {
+		return nil, err
+	}
+	key := cert
+	if p.Key != p.Cert {
+		if key, err = pieces(p.Key); err != nil {
+			return nil, err
+		}
+	}
+	t := &Text{Cert: cert.certificates(), Key: key.privateKey(p.Leaf.key)}
+	for _, chain := range p.Chain {
+		more, err := pieces(chain)
+		if err != nil {
+			return nil, err
+		}
+		t.Cert += "\n" + more.certificates()
+	}
+	if p.CA != "" {
+		ca, err := pieces(p.CA)
+		if err != nil {
+			return nil, err
+		}
+		t.CA = ca.certificates()
+	}
+	return t, nil
+}
+
+// parts is the text of one file and the blocks in it.
+type parts struct {
+	text  []byte
+	certs []*pem.Block
+	keys  []*pem.Block
+}
+
+// pieces reads a file. One whose blocks are not all whole is refused when it would have
+// to be taken apart: some would be lost without a word.
+func pieces(path string) (*parts, error) {
+	text, fault, _ := readFile(path, maxFile)
+	if fault != "" {
+		return nil, fmt.Errorf("%s: %s", path, fault)
+	}
+	p := &parts{text: text}
+	blocks := 0
+	for rest := text; ; blocks++ {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		switch {
+		case strings.HasSuffix(block.Type, "CERTIFICATE"):
+			p.certs = append(p.certs, block)
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			p.keys = append(p.keys, block)
+		}
+	}
+	mixed := len(p.certs) > 0 && len(p.keys) > 0 || len(p.keys) > 1
+	if mixed && bytes.Count(text, []byte("-----BEGIN ")) != blocks {
+		return nil, errors.New(path + ": a PEM block in it is damaged")
+	}
+	return p, nil
+}
+
+func (p *parts) certificates() string {
+	if len(p.keys) == 0 {
+		return string(p.text)
+	}
+	return encoded(p.certs)
+}
+
+// privateKey is the key of that public key. Without one that is known to be it, it is
+// all there are.
+func (p *parts) privateKey(id keyID) string {
+	if len(p.certs) == 0 && len(p.keys) <= 1 {
+		return string(p.text)
+	}
+	for _, block := range p.keys {
+		if public, ok := publicKey(block); ok {
+			if spki, err := x509.MarshalPKIXPublicKey(public); err == nil && sha256.Sum256(spki) == id {
+				return encoded([]*pem.Block{block})
+			}
+		}
+	}
+	return encoded(p.keys)
+}
+
+func encoded(blocks []*pem.Block) string {
+	var out []byte
+	for _, block := range blocks {
+		out = slices.Concat(out, pem.EncodeToMemory(block))
+	}
+	return string(out)
+}
