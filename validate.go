@@ -88,16 +88,16 @@ func portAllowed(port, usual int) bool {
 }
 
 // checkUpstream accepts an absolute http, https or h2c URL of a host and an optional
-// path. The message does not repeat the value: it might hold a password.
+// path; "+proxyv2" after the scheme asks for the PROXY protocol. The message does not repeat the value: it might hold a password.
 func checkUpstream(text string) error {
 	if text == "" {
 		return nil
 	}
 	u, err := url.Parse(text)
 	good := err == nil && len(text) <= 2048 && u.Hostname() != "" && u.User == nil &&
-		u.RawQuery == "" && u.Fragment == "" && strings.Contains(" http https h2c ", " "+u.Scheme+" ")
+		u.RawQuery == "" && u.Fragment == "" && strings.Contains(" http https h2c ", " "+strings.TrimSuffix(u.Scheme, "+proxyv2")+" ")
 	if !good {
-		return FieldErrorf(CodeInvalidField, "upstream", "expected a URL such as http://10.0.0.7:8080, https://app.internal or h2c://grpc.internal:50051, without user, query or fragment")
+		return FieldErrorf(CodeInvalidField, "upstream", "expected a URL such as http://10.0.0.7:8080, https://app.internal or h2c://grpc.internal:50051 (http+proxyv2:// and so on for the PROXY protocol), without user, query or fragment")
 	}
 	return nil
 }

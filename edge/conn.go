@@ -27,6 +27,22 @@ type conn struct {
 	explicit atomic.Bool  // somebody above set a write deadline of their own
 	extended atomic.Int64 // Unix nanoseconds at which the write deadline was last moved
 	closed   sync.Once
+
+	own   atomic.Pointer[router] // to upstreams that are told for whom a connection is
+	owner sync.Mutex             // taken to make own
+}
+
+// routerOfItsOwn returns a router whose connections are for this client alone, and begin
+// by naming it. The idle ones end with c, any other once it is idle for too long.
+func (c *conn) routerOfItsOwn() *router {
+	c.owner.Lock()
+	defer c.owner.Unlock()
+	if t := c.own.Load(); t != nil {
+		return t
+	}
+	t := c.edge.newRouter(c.dialNaming)
+	c.own.Store(t)
+	return t
 }
 
 // RemoteAddr is net.Conn's: the client's address, not that of a proxy which named it.
@@ -95,6 +111,9 @@ func (c *conn) Close() error {
 		c.edge.conns.Add(-1)
 		if c.upgraded.Load() {
 			c.edge.upgrades.remove(c)
+		}
+		if own := c.own.Load(); own != nil {
+			own.close()
 		}
 	})
 	return c.Conn.Close()

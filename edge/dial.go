@@ -26,6 +26,18 @@ func (e *Edge) dial(ctx context.Context, network, address string) (net.Conn, err
 	return &outward{Conn: c, edge: e}, nil
 }
 
+// dialNaming connects to an upstream and tells it for whom.
+func (c *conn) dialNaming(ctx context.Context, network, address string) (net.Conn, error) {
+	out, err := c.edge.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := out.Write(proxyHeader(addrPort(c.RemoteAddr()), addrPort(c.LocalAddr()))); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return out, nil
+}
+
 // outward is a connection to an upstream. Closing it gives its place back.
 type outward struct {
 	net.Conn

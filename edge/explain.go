@@ -150,11 +150,7 @@ func (e *Edge) policyOf(s *site) *lacre.Policy {
 		RedirectHTTPS: s.redirect, HTTP: !s.noHTTP, HTTPS: !s.noHTTPS,
 	}
 	if s.upstream != nil && s.upstream.err == nil {
-		u := *s.upstream.url
-		if s.upstream.h2c {
-			u.Scheme = "h2c"
-		}
-		p.Upstream = u.Redacted()
+		p.Upstream = s.upstream.String()
 	}
 	return p
 }

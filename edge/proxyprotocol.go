@@ -110,3 +110,20 @@ func misintroduced(head []byte) error {
 	}
 	return errProxyAbsent
 }
+
+// proxyHeader is the header that names client and server to an upstream. Addresses that are
+// not both known are left out: the upstream then sees those of the connection.
+func proxyHeader(client, server netip.AddrPort) []byte {
+	b := append([]byte(proxySignature), proxyProxy)
+	switch {
+	case !client.IsValid() || !server.IsValid():
+		return append(b, 0, 0, 0)
+	case client.Addr().Is4() && server.Addr().Is4():
+		b = append(b, proxyTCP4, 0, 4+4+2+2)
+		b = append(append(b, client.Addr().AsSlice()...), server.Addr().AsSlice()...)
+	default: // As16 maps one of IPv4
+		from, to := client.Addr().As16(), server.Addr().As16()
+		b = append(append(append(b, proxyTCP6, 0, 16+16+2+2), from[:]...), to[:]...)
+	}
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, client.Port()), server.Port())
+}

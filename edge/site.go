@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"lacre"
@@ -34,6 +35,7 @@ type site struct {
 type upstream struct {
 	url *url.URL // http or https
 	h2c bool     // HTTP/2 without TLS
+	own bool     // each client has connections of its own, which begin with a PROXY v2 header
 	err error    // why the domain's upstream cannot be used; the rest is unset
 }
 
@@ -85,15 +87,32 @@ func parseUpstream(text string) *upstream {
 	case u.Host == "" || u.User != nil:
 		return &upstream{err: fmt.Errorf("upstream %q: want scheme://host[:port][/path]", u.Redacted())}
 	}
-	switch u.Scheme {
+	scheme, own := strings.CutSuffix(u.Scheme, proxySuffix)
+	switch scheme {
 	case "http", "https":
-		return &upstream{url: u}
+		u.Scheme = scheme
+		return &upstream{url: u, own: own}
 	case "h2c":
 		u.Scheme = "http"
-		return &upstream{url: u, h2c: true}
+		return &upstream{url: u, h2c: true, own: own}
 	}
-	return &upstream{err: fmt.Errorf("upstream scheme %q: want http, https or h2c", u.Scheme)}
+	return &upstream{err: fmt.Errorf("upstream scheme %q: want http, https or h2c, or one of them and +proxyv2", u.Scheme)}
 }
+
+// String is the upstream as the domain names it.
+func (u *upstream) String() string {
+	shown := *u.url
+	if u.h2c {
+		shown.Scheme = "h2c"
+	}
+	if u.own {
+		shown.Scheme += proxySuffix
+	}
+	return shown.Redacted()
+}
+
+// proxySuffix ends the scheme of an upstream that wants the PROXY protocol, version 2.
+const proxySuffix = "+proxyv2"
 
 // before tells whether s has the older claim to a host that both name.
 func (s *site) before(other *site) bool {

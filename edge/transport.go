@@ -1,8 +1,10 @@
 package edge
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -20,17 +22,20 @@ const (
 // of its own, without a limit on the time to the first header: a stream may begin
 // with silence.
 type router struct {
-	web, webGRPC http.RoundTripper // http and https
-	h2c, h2cGRPC http.RoundTripper // HTTP/2 without TLS
+	web, webGRPC *http.Transport // http and https
+	h2c, h2cGRPC *http.Transport // HTTP/2 without TLS
 }
 
-func (e *Edge) newRouter() *router {
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// newRouter makes a router whose connections dial makes.
+func (e *Edge) newRouter(dial dialFunc) *router {
 	cleartext := new(http.Protocols)
 	cleartext.SetUnencryptedHTTP2(true)
 	patience := e.cfg.Timeouts.Response
 	return &router{
-		web: e.newTransport(nil, patience), webGRPC: e.newTransport(nil, 0),
-		h2c: e.newTransport(cleartext, patience), h2cGRPC: e.newTransport(cleartext, 0),
+		web: e.newTransport(dial, nil, patience), webGRPC: e.newTransport(dial, nil, 0),
+		h2c: e.newTransport(dial, cleartext, patience), h2cGRPC: e.newTransport(dial, cleartext, 0),
 	}
 }
 
@@ -38,6 +43,9 @@ func (e *Edge) newRouter() *router {
 func (t *router) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
 	begin := time.Now()
+	if x.site.upstream.own {
+		t = x.conn.routerOfItsOwn()
+	}
 	resp, err := t.choose(x.site.upstream, r)
 	x.asked, x.waited = true, time.Since(begin)
 	return resp, err
@@ -58,14 +66,21 @@ func (t *router) choose(u *upstream, r *http.Request) (*http.Response, error) {
 	return t.web.RoundTrip(r)
 }
 
+// close closes the connections that are idle.
+func (t *router) close() {
+	for _, transport := range []*http.Transport{t.web, t.webGRPC, t.h2c, t.h2cGRPC} {
+		transport.CloseIdleConnections()
+	}
+}
+
 // newTransport makes a transport; patience is how long it waits for a response's header
 // after the request was sent, 0 for ever. It never uses a proxy from the environment.
-func (e *Edge) newTransport(protocols *http.Protocols, patience time.Duration) *http.Transport {
+func (e *Edge) newTransport(dial dialFunc, protocols *http.Protocols, patience time.Duration) *http.Transport {
 	limits := e.cfg.Timeouts
 	return &http.Transport{
 		Protocols:              protocols,
 		ForceAttemptHTTP2:      true,
-		DialContext:            e.dial,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{RootCAs: e.cfg.UpstreamRoots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    limits.Dial,
 		ResponseHeaderTimeout:  patience,
