@@ -29,7 +29,7 @@ type accessLine struct {
 	Host       string   `json:"host"` // as sent
 	Path       string   `json:"path"` // as sent, without its query
 	Protocol   string   `json:"protocol"`
-	TLS        string   `json:"tls,omitempty"`  // "1.3"; absent over plain HTTP
+	TLS        string   `json:"tls,omitempty"`  // "1.3" or "TLCP"; absent over plain HTTP
 	ALPN       string   `json:"alpn,omitempty"` // absent if none was agreed
 	Status     int      `json:"status"`         // 499 if the client left before an answer
 	Bytes      int64    `json:"bytes"`          // of the response's body
@@ -155,7 +155,9 @@ func (x *exchange) line(took time.Duration) accessLine {
 	if x.site != nil {
 		line.Project, line.Domain = x.site.project, x.site.id
 	}
-	if r.TLS != nil {
+	if x.conn != nil && x.conn.tlcp {
+		line.TLS = "TLCP"
+	} else if r.TLS != nil {
 		line.TLS, line.ALPN = strings.TrimPrefix(versionName(r.TLS.Version), "TLSv"), r.TLS.NegotiatedProtocol
 	}
 	if x.asked {

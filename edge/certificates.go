@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"lacre"
+	"lacre/keypair"
 )
 
 // acquire returns a certificate for one more site, empty if nobody held it before.
@@ -83,14 +84,15 @@ func newer(old *version, v *lacre.Version) bool { return v.Number > old.number }
 // different is the rule when everything is loaded again: a store that was restored
 // from a backup may have gone back, and given a number to another version since.
 func different(old *version, v *lacre.Version) bool {
-	return v.Number != old.number || !bytes.Equal(v.Chain[0], old.leaf) || !bytes.Equal(v.SealedKey, old.sealedKey)
+	return v.Number != old.number || !bytes.Equal(v.Chain[0], old.leaf) || !bytes.Equal(v.SealedKey, old.sealedKey) ||
+		old.signing.differs(v)
 }
 
 // offer makes v the current version of c where takes allows. When v supersedes
 // another, its key is opened first: one that does not open, or does not belong to its
 // leaf, never takes the place of one that works.
 func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes takes) error {
-	if len(v.Chain) == 0 {
+	if len(v.Chain) == 0 || v.Facts.Algorithm == keypair.SM2 && len(v.SignChain) == 0 {
 		h.mark("certificate/"+c.key.id, errors.New("the version has no leaf"))
 		return nil
 	}

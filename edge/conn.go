@@ -22,6 +22,9 @@ type conn struct {
 	handshaken
 	refused outcome // why no certificate was chosen, ok otherwise
 
+	first *first // while its first bytes have not been seen; nil afterwards
+	tlcp  bool   // they were TLCP's
+
 	stall    time.Duration
 	upgraded atomic.Bool  // it left HTTP (WebSocket)
 	explicit atomic.Bool  // somebody above set a write deadline of their own

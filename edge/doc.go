@@ -1,9 +1,9 @@
-// Package edge terminates TLS for the domains it reads from a Feed: it picks the key
-// pair by SNI, enforces the domain's policy and proxies requests to its upstream.
+// Package edge terminates TLS, and TLCP on the same port, for the domains it reads from a
+// Feed: it picks the key pair by SNI, enforces the domain's policy and proxies requests to its upstream.
 //
 // # What is held
 //
-// A domain becomes a site, found by host name in the index. A site names one or two
+// A domain becomes a site, found by host name in the index. A site names up to three
 // certificates, and each certificate has one current version: leaf, chain, private key
 // and trust roots together. Sites and versions are immutable; a change makes another
 // one aside and swaps a pointer:

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lacre"
+	"lacre/tlcp"
 )
 
 // Config says what an Edge serves. Feed and Sealer are required; every other zero
@@ -102,8 +103,11 @@ type Edge struct {
 	holdings *holdings
 	progress progress
 
-	base   *tls.Config // asks configFor
-	refuse *tls.Config // has no certificate: crypto/tls answers unrecognized_name
+	base     *tls.Config // asks configFor
+	refuse   *tls.Config // has no certificate: crypto/tls answers unrecognized_name
+	mismatch *tls.Config // has no key exchange: crypto/tls answers handshake_failure
+	tlcp     *tlcp.Config
+	sessions tlcp.SessionCache // of TLCP, by ID
 
 	conns    atomic.Int64 // from clients
 	dialled  atomic.Int64 // to upstreams
@@ -129,7 +133,8 @@ func New(cfg Config) (*Edge, error) {
 	e.keys = &keys{max: cfg.OpenKeys, sealer: cfg.Sealer, now: cfg.Now}
 	e.holdings = newHoldings(e)
 	e.metrics = newMetrics(e)
-	e.base, e.refuse = e.baseTLS(), e.refusingTLS()
+	e.base, e.refuse, e.mismatch = e.baseTLS(), e.refusingTLS(), e.mismatchTLS()
+	e.tlcp, e.sessions = e.baseTLCP(), tlcp.NewSessionCache(maxSessions)
 	proxy := e.newProxy()
 	e.secure, e.plain = e.secureServer(proxy), e.plainServer(proxy)
 	if err := e.metrics.register(cfg.Metrics); err != nil {
@@ -205,7 +210,7 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// ServeTLS accepts TLS connections from l until Shutdown, and then returns
+// ServeTLS accepts TLS and TLCP connections from l until Shutdown, and then returns
 // http.ErrServerClosed. It takes l over.
 func (e *Edge) ServeTLS(l net.Listener) error {
 	h := newHandoff(l)

@@ -13,6 +13,7 @@ import (
 
 	"lacre"
 	"lacre/keypair"
+	"lacre/tlcp"
 )
 
 // Explain implements lacre.Edge: it rehearses the handshake with the code that serves
@@ -34,7 +35,7 @@ func (e *Edge) Explain(_ context.Context, projectID string, hello lacre.ClientHe
 	if x.out.Handshake, err = rehearse(hello, config); err != nil {
 		return nil, fmt.Errorf("making a client hello: %w", err)
 	}
-	if x.why != "" && x.out.Handshake.Alert == unrecognizedAlert {
+	if alert := x.out.Handshake.Alert; x.why != "" && (alert == unrecognizedAlert || alert == uint8(tlcp.AlertHandshakeFailure)) {
 		x.out.Handshake.Reason = x.why // crypto/tls knows only that it has no certificate
 	}
 	x.out.Host, _ = keypair.CanonicalHost(hello.ServerName) // empty is what it is for no host
@@ -65,6 +66,8 @@ func (x *explanation) choose(offered *tls.ClientHelloInfo) {
 		return
 	case s.noHTTPS:
 		x.why = "the HTTPS port of the domain is off"
+	case x.decision.refused == handshakeFailure:
+		x.why = "the domain has SM2 certificates only, which need TLCP"
 	case x.decision.refused != succeeded:
 		x.why = "the domain has no certificate that can be presented"
 	default:

@@ -62,7 +62,11 @@ func (e *Edge) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 
 // configOf is the config to go on with after a decision.
 func (e *Edge) configOf(d decision) *tls.Config {
-	if d.refused != succeeded {
+	switch d.refused {
+	case succeeded:
+	case handshakeFailure:
+		return e.mismatch
+	default:
 		return e.refuse
 	}
 	return e.config(d.version, d.key, d.site.policy())

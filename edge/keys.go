@@ -63,6 +63,9 @@ func (k *keys) openCold(ctx context.Context, v *version) (*opened, error) {
 // unseal is the slow part: it may ask a key service, and it parses. The parsed leaf is
 // kept, or crypto/tls would parse it in every handshake.
 func (k *keys) unseal(ctx context.Context, v *version) (*opened, error) {
+	if v.isSM2() {
+		return k.unsealSM2(ctx, v)
+	}
 	key, leaf, err := lacre.OpenPair(ctx, k.sealer, v.record())
 	if err != nil {
 		return nil, err

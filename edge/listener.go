@@ -52,12 +52,18 @@ func (e *Edge) handshake(c *conn, h *handoff) {
 	if !e.introduce(c) {
 		return
 	}
+	c.first = new(first)
 	secured := tls.Server(c, e.base)
 	err := secured.Handshake()
+	if c.tlcp {
+		e.handshakeTLCP(c, h, start)
+		return
+	}
 	state := secured.ConnectionState()
-	e.metrics.handshake(outcomeOf(c, err, state.DidResume), state.Version, time.Since(start))
+	result := outcomeOf(c, err, state.DidResume)
+	e.metrics.handshake(result, state.Version, time.Since(start))
 	if err != nil {
-		e.sampled.debug(e.log, "handshake failed", "err", err, "remote", c.RemoteAddr())
+		e.sampled.debug(e.log, "handshake failed", "result", result, "err", err, "remote", c.RemoteAddr())
 		tellPlainHTTP(c, err)
 		_ = secured.Close()
 		return
@@ -87,6 +93,7 @@ const (
 	resumed
 	unrecognizedName
 	noCertificate
+	handshakeFailure // the domain has certificates for the other protocol only
 	clientAuth
 	timedOut
 	closedEarly
@@ -95,8 +102,10 @@ const (
 )
 
 var outcomeNames = [outcomes]string{
-	"ok", "resumed", "unrecognized_name", "no_certificate", "client_auth", "timeout", "closed", "failed",
+	"ok", "resumed", "unrecognized_name", "no_certificate", "handshake_failure", "client_auth", "timeout", "closed", "failed",
 }
+
+func (o outcome) String() string { return outcomeNames[o] }
 
 // outcomeOf names the end of a handshake. What crypto/tls does not tell by type is
 // judged by how far the handshake had come.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"lacre/tlcp"
 )
 
 // maxSeries bounds lacre_certificate_not_after_timestamp_seconds.
@@ -32,13 +34,13 @@ type metrics struct {
 	omitted  *prometheus.Desc
 }
 
-var versionNames = [...]string{"none", "TLSv1.2", "TLSv1.3"}
+var versionNames = [...]string{"none", "TLSv1.2", "TLSv1.3", "TLCP"}
 
 func newMetrics(e *Edge) *metrics {
 	m := &metrics{
 		edge: e,
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "lacre_edge_handshakes_total", Help: "TLS handshakes by result and version.",
+			Name: "lacre_edge_handshakes_total", Help: "TLS and TLCP handshakes by result and version.",
 		}, []string{"result", "version"}),
 		handshakeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "lacre_edge_handshake_seconds", Help: "Time of successful handshakes, the network included.",
@@ -119,6 +121,8 @@ func versionIndex(version uint16) int {
 		return 1
 	case tls.VersionTLS13:
 		return 2
+	case tlcp.Version:
+		return 3
 	}
 	return 0
 }

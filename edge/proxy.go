@@ -54,21 +54,22 @@ func (e *Edge) rewrite(r *httputil.ProxyRequest) {
 			r.Out.Header.Del(name)
 		}
 	}
-	forward(r.Out.Header, r.In)
+	forward(r.Out.Header, r.In, r.In.TLS != nil || exchangeOf(r.In.Context()).conn.tlcp)
 	r.Out.Header.Add(loopHeader, e.id)
 	r.Out.Header.Set(requestIDHeader, exchangeOf(r.In.Context()).requestID())
 }
 
 // forward replaces everything a client could say about itself by what this connection
-// shows. Nothing that came from outside is trusted, so nothing is appended to.
-func forward(h http.Header, in *http.Request) {
+// shows. Nothing that came from outside is trusted, so nothing is appended to. net/http
+// does not know that a TLCP connection is secure.
+func forward(h http.Header, in *http.Request, secure bool) {
 	for name := range h {
 		if isForwarding(name) {
 			delete(h, name)
 		}
 	}
 	scheme, usual := "https", "443"
-	if in.TLS == nil {
+	if !secure {
 		scheme, usual = "http", "80"
 	}
 	_, port, _ := splitHost(in.Host)

@@ -39,7 +39,10 @@ func (e *Edge) decideFor(s *site, hello *tls.ClientHelloInfo, weighed func(candi
 		return decision{refused: unrecognizedName}
 	}
 	best := e.choose(s, hello, weighed)
-	if best.key == nil {
+	switch {
+	case best.key == nil && s.forTLS == 0 && len(s.slots) > 0:
+		return decision{refused: handshakeFailure} // SM2 only
+	case best.key == nil:
 		return decision{refused: noCertificate}
 	}
 	return decision{site: s, version: best.version, key: best.key}
@@ -62,9 +65,12 @@ func (e *Edge) choose(s *site, hello *tls.ClientHelloInfo, weighed func(candidat
 	// A binding is what says that a certificate serves the site; without a name
 	// SupportsCertificate does not compare it with the leaf once more.
 	hello.ServerName = ""
-	for _, slot := range s.slots {
+	for _, slot := range s.slots[:s.forTLS] {
 		c := e.candidate(slot)
-		if c.key != nil && (len(s.slots) > 1 || weighed != nil) {
+		if c.version != nil && c.version.isSM2() {
+			continue // it became so just now; the domain's record follows
+		}
+		if c.key != nil && (s.forTLS > 1 || weighed != nil) {
 			c.unfit = hello.SupportsCertificate(&c.key.certificate)
 			c.outdated = !c.version.validAt(e.cfg.Now())
 		}

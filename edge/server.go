@@ -73,7 +73,8 @@ func (e *Edge) secureServer(proxy http.Handler) *http.Server {
 	return s
 }
 
-func underTLS(c net.Conn) *conn { return c.(*tls.Conn).NetConn().(*conn) }
+// underTLS is the connection below one of TLS or TLCP.
+func underTLS(c net.Conn) *conn { return c.(interface{ NetConn() net.Conn }).NetConn().(*conn) }
 
 // serve answers one request: the site as it is now decides, and it must be the site
 // that the handshake was for.
@@ -81,7 +82,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler)
 	c := r.Context().Value(connContext{}).(*conn)
 	x := newExchange(w, r, c)
 	defer e.finish(x)
-	s, why := e.route(r.Host, &c.handshaken, r.TLS.Version)
+	s, why := e.route(r.Host, &c.handshaken, versionOf(c, r.TLS))
 	switch why {
 	case "":
 		e.pass(x, s, proxy)

@@ -28,7 +28,8 @@ type site struct {
 	noHTTP       bool      // the domain's HTTP port is -1: nothing over plain HTTP
 	noHTTPS      bool      // the domain's HTTPS port is -1: no handshake
 	upstream     *upstream // nil shows the built-in page
-	slots        []*served // ECC before RSA
+	slots        []*served // ECC, RSA, SM2
+	forTLS       int       // how many of slots TLS can use; the others are SM2, for TLCP
 }
 
 // upstream is where a site's requests go.
@@ -50,19 +51,20 @@ func newSite(d *lacre.Domain, acquire func(certificateKey) *served) *site {
 	}
 	for _, b := range byPreference(d.Bindings) {
 		s.slots = append(s.slots, acquire(certificateKey{d.ProjectID, b.CertificateID}))
+		if b.Algorithm != keypair.SM2 {
+			s.forTLS++
+		}
 	}
 	return s
 }
 
-// byPreference orders the bindings that TLS can use; SM2 needs TLCP.
+// byPreference orders the bindings: those that TLS can use first, the best in front.
 func byPreference(bindings []lacre.Binding) []lacre.Binding {
-	usable := slices.DeleteFunc(slices.Clone(bindings), func(b lacre.Binding) bool {
-		return b.Algorithm == keypair.SM2
+	ordered := slices.Clone(bindings)
+	slices.SortStableFunc(ordered, func(a, b lacre.Binding) int {
+		return cmp.Compare(a.Algorithm, b.Algorithm) // "ECC" < "RSA" < "SM2"
 	})
-	slices.SortStableFunc(usable, func(a, b lacre.Binding) int {
-		return cmp.Compare(a.Algorithm, b.Algorithm) // "ECC" < "RSA"
-	})
-	return usable
+	return ordered
 }
 
 // tlsVersion reads a domain's MinTLS. Anything but TLS 1.3 is left to the edge's own

@@ -12,6 +12,8 @@ import (
 	"time"
 	"weak"
 
+	"github.com/emmansun/gmsm/smx509"
+
 	"lacre"
 	"lacre/keypair"
 )
@@ -37,8 +39,9 @@ type version struct {
 	notBefore, notAfter time.Time
 	leaf                []byte // DER
 	sealedKey           []byte
-	chain               *bundle // what follows the leaf
-	roots               *bundle // what client certificates must chain to; may be empty
+	chain               *bundle  // what follows the leaf
+	signing             *signing // SM2 only; leaf, sealedKey and chain are the encryption pair's
+	roots               *bundle  // what client certificates must chain to; may be empty
 
 	opened  atomic.Pointer[opened]
 	opening sync.Mutex // single flight; taken only while opened is nil
@@ -51,19 +54,24 @@ type version struct {
 // newVersion copies what it keeps of v: a record's slices share one large buffer.
 func newVersion(s *served, v *lacre.Version, bundles *bundles) *version {
 	return &version{
-		served: s, number: v.Number, algorithm: v.Facts.Algorithm,
+		signing: newSigning(v, bundles),
+		served:  s, number: v.Number, algorithm: v.Facts.Algorithm,
 		notBefore: v.Facts.NotBefore, notAfter: v.Facts.NotAfter,
 		leaf: bytes.Clone(v.Chain[0]), sealedKey: bytes.Clone(v.SealedKey),
 		chain: bundles.intern(v.Chain[1:]), roots: bundles.intern(v.TrustRoots),
 	}
 }
 
-// record returns what lacre.OpenKey needs to know.
+// record returns what lacre.OpenPair and lacre.OpenSM2 need to know.
 func (v *version) record() *lacre.Version {
-	return &lacre.Version{
+	r := &lacre.Version{
 		ProjectID: v.served.key.project, CertificateID: v.served.key.id, Number: v.number,
 		Chain: [][]byte{v.leaf}, SealedKey: v.sealedKey,
 	}
+	if v.isSM2() {
+		r.SignChain, r.SealedSignKey = [][]byte{v.signing.leaf}, v.signing.sealedKey
+	}
+	return r
 }
 
 func (v *version) validAt(now time.Time) bool {
@@ -76,6 +84,7 @@ type opened struct {
 	certificate tls.Certificate
 	used        atomic.Bool // since the clock hand last passed
 	configs     [policies]atomic.Pointer[tls.Config]
+	sm2         *openedSM2 // instead of certificate and configs
 }
 
 // bundle is a list of certificates that many versions share, held once for each
@@ -84,6 +93,9 @@ type bundle struct {
 	ders  [][]byte
 	once  sync.Once
 	certs *x509.CertPool
+
+	onceSM2  sync.Once
+	certsSM2 *smx509.CertPool
 }
 
 // pool returns the bundle as a pool. It is never nil: crypto/tls would read nil as
