@@ -6,6 +6,10 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/emmansun/gmsm/smx509"
+
+	"lacre/keypair"
 )
 
 // Sealer encrypts private keys at rest under a data key of their project.
@@ -31,6 +35,29 @@ func (v *Version) context(use string) []byte {
 		b = append(b, part...)
 	}
 	return binary.BigEndian.AppendUint64(b, uint64(v.Number))
+}
+
+// SealKeys puts the private key of pair into v, and that of an SM2 signing pair, sealed for
+// v's project, certificate and number. It is what OpenKey opens.
+func SealKeys(ctx context.Context, sealer Sealer, v *Version, pair *keypair.Pair) (err error) {
+	if v.SealedKey, err = sealKey(ctx, sealer, v, pair.Key, keyContext(v)); err != nil || pair.Signing == nil {
+		return err
+	}
+	v.SealedSignKey, err = sealKey(ctx, sealer, v, pair.Signing.Key, signKeyContext(v))
+	return err
+}
+
+func sealKey(ctx context.Context, sealer Sealer, v *Version, key crypto.Signer, binding []byte) ([]byte, error) {
+	der, err := smx509.MarshalPKCS8PrivateKey(key) // the standard library's, and SM2
+	if err != nil {
+		return nil, fmt.Errorf("encoding the key of certificate %s: %w", v.CertificateID, err)
+	}
+	defer clear(der)
+	sealed, err := sealer.Seal(ctx, v.ProjectID, der, binding)
+	if err != nil {
+		return nil, fmt.Errorf("sealing the key of certificate %s: %w", v.CertificateID, err)
+	}
+	return sealed, nil
 }
 
 // OpenKey unseals the private key of v, which is not SM2, and proves that it belongs to v's leaf.

@@ -107,6 +107,14 @@ type Change struct {
 	Unreadable []*UnreadableError
 }
 
+// Latest is the newest readable version of a certificate, and which newer ones are
+// damaged. Err is ErrNotStored when there is none.
+type Latest struct {
+	Version *Version
+	Damaged []*UnreadableError
+	Err     error
+}
+
 // Errors of a Store.
 var (
 	// ErrNotStored means that there is no such record.

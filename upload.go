@@ -3,14 +3,11 @@ package lacre
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/emmansun/gmsm/smx509"
 
 	"lacre/keypair"
 )
@@ -100,27 +97,10 @@ func (s *Service) version(up *upload, projectID, certificateID string, number in
 	}
 }
 
-// seal puts the sealed private key into v, and that of an SM2 signing pair. It may give
-// the project its data key, so a dry run must not get here.
-func (s *Service) seal(ctx context.Context, v *Version, pair *keypair.Pair) (err error) {
-	if v.SealedKey, err = s.sealKey(ctx, v, pair.Key, keyContext(v)); err != nil || pair.Signing == nil {
-		return err
-	}
-	v.SealedSignKey, err = s.sealKey(ctx, v, pair.Signing.Key, signKeyContext(v))
-	return err
-}
-
-func (s *Service) sealKey(ctx context.Context, v *Version, key crypto.Signer, binding []byte) ([]byte, error) {
-	der, err := smx509.MarshalPKCS8PrivateKey(key) // the standard library's, and SM2
-	if err != nil {
-		return nil, fmt.Errorf("encoding the key of certificate %s: %w", v.CertificateID, err)
-	}
-	defer clear(der)
-	sealed, err := s.Sealer.Seal(ctx, v.ProjectID, der, binding)
-	if err != nil {
-		return nil, fmt.Errorf("sealing the key of certificate %s: %w", v.CertificateID, storeError(err))
-	}
-	return sealed, nil
+// seal puts the sealed private keys into v. It may give the project its data key, so a
+// dry run must not get here.
+func (s *Service) seal(ctx context.Context, v *Version, pair *keypair.Pair) error {
+	return storeError(SealKeys(ctx, s.Sealer, v, pair))
 }
 
 // same tells whether the upload is what v already holds. The keys need no look: each

@@ -28,11 +28,12 @@ var (
 	errChecksum = errors.New("checksum does not match")
 )
 
-// castagnoli, encoding and decoding never change after the program has started.
+// castagnoli, encoding, decoding and passing never change after the program has started.
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 	encoding   = mustEncode()
-	decoding   = mustDecode()
+	decoding   = mustDecode(cbor.ExtraDecErrorUnknownField)
+	passing    = mustDecode(cbor.ExtraDecErrorNone) // passes over fields that it is not asked for
 )
 
 // mustEncode sets the core deterministic encoding, so that equal records have equal bytes,
@@ -48,13 +49,14 @@ func mustEncode() cbor.EncMode {
 }
 
 // mustDecode sets the limits of what a damaged or hostile value can make us allocate,
-// and refuses unknown fields: a field we do not know would be lost at the next write.
-func mustDecode() cbor.DecMode {
+// and what to do about unknown fields. Whoever writes a record again refuses them: a field
+// we do not know would be lost.
+func mustDecode(unknown cbor.ExtraDecErrorCond) cbor.DecMode {
 	mode, err := cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
-		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		ExtraReturnErrors: unknown,
 		MaxNestedLevels:   8,
 		MaxArrayElements:  1 << 16,
 		MaxMapPairs:       1 << 16,
@@ -122,4 +124,32 @@ func decode(kv *mvccpb.KeyValue) (lacre.Record, *lacre.UnreadableError) {
 		return nil, &lacre.UnreadableError{Record: identify(key), Key: key, Err: err}
 	}
 	return record, nil
+}
+
+// certificateHead is the part of certificateShape that a bulk reading looks at.
+type certificateHead struct {
+	Scope      lacre.Scope `cbor:"2,keyasint"`
+	InstanceID string      `cbor:"3,keyasint"`
+	Version    int         `cbor:"6,keyasint"`
+	Bound      int         `cbor:"9,keyasint"`
+}
+
+// decodeHead reads those parts of a certificate, which is much less work than all of it.
+// It is nil when the key is not a certificate's. The checksum covers what is passed over.
+func decodeHead(kv *mvccpb.KeyValue) (*lacre.Certificate, *lacre.UnreadableError) {
+	key := string(kv.Key)
+	c, ok := identify(key).(*lacre.Certificate)
+	if !ok {
+		return nil, nil
+	}
+	var head certificateHead
+	payload, err := unframe(key, kv.Value)
+	if err == nil {
+		err = passing.Unmarshal(payload, &head)
+	}
+	if err != nil {
+		return c, &lacre.UnreadableError{Record: identify(key), Key: key, Err: err}
+	}
+	c.Scope, c.InstanceID, c.Version, c.Bound = head.Scope, head.InstanceID, head.Version, head.Bound
+	return c, nil
 }

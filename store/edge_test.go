@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -135,5 +136,76 @@ func TestVersionsLeaveDamageOut(t *testing.T) {
 	got, err := s.Versions(t.Context(), "p1", "c1")
 	if diff := cmp.Diff([]*lacre.Version{revised(version("p1", "c1", 1), revision)}, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestLatestVersionsOfMany(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	const count = 2100 // more than two transactions
+	var ids []string
+	var records []lacre.Record
+	for i := range count {
+		id := fmt.Sprintf("c%d", i)
+		ids = append(ids, id)
+		if i%100 != 50 { // those are not stored
+			records = append(records, &lacre.Certificate{ProjectID: "p1", ID: id, Version: 2}, version("p1", id, 1), version("p1", id, 2))
+		}
+	}
+	for some := range slices.Chunk(records, 900) {
+		put(t, s, some...)
+	}
+	if err := damageOf(t.Context(), s, version("p1", "c7", 2), nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.LatestVersions(t.Context(), "p1", ids)
+	if err != nil || len(got) != count {
+		t.Fatalf("got %d, %v, want %d", len(got), err, count)
+	}
+	for i, l := range got {
+		switch {
+		case i%100 == 50:
+			if !errors.Is(l.Err, lacre.ErrNotStored) {
+				t.Errorf("%s: got %+v, want not stored", ids[i], l)
+			}
+		case l.Err != nil || l.Version.CertificateID != ids[i]:
+			t.Errorf("%s: got %+v", ids[i], l)
+		case i == 7 && (l.Version.Number != 1 || len(l.Damaged) != 1), i != 7 && l.Version.Number != 2:
+			t.Errorf("%s: got version %d, %d damaged", ids[i], l.Version.Number, len(l.Damaged))
+		}
+	}
+}
+
+func TestHostDomains(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	claim := func(project, instance, host, domain string) []lacre.Record {
+		return []lacre.Record{&lacre.Domain{ProjectID: project, InstanceID: instance, ID: domain, Host: host},
+			&lacre.Host{ProjectID: project, InstanceID: instance, Host: host, DomainID: domain}}
+	}
+	put(t, s, &lacre.Project{ID: "p1"}, &lacre.Instance{ProjectID: "p1", ID: "i1"}, &lacre.Instance{ProjectID: "p1", ID: "i2"})
+	put(t, s, &lacre.Project{ID: "p2"}, &lacre.Instance{ProjectID: "p2", ID: "i1"})
+	put(t, s, claim("p1", "i1", "a.test", "d1")...)
+	put(t, s, claim("p2", "i1", "*.test", "d2")...)
+	put(t, s, claim("p1", "i2", "other.test", "d3")...)
+	put(t, s, claim("p1", "i2", "a.test", "d4")...)
+	if err := damageOf(t.Context(), s, &lacre.Domain{ProjectID: "p1", ID: "d4"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	instances, err := s.AllInstances(t.Context())
+	if err != nil || len(instances) != 3 {
+		t.Fatalf("got %d instances, %v, want 3", len(instances), err)
+	}
+	domains, err := s.HostDomains(t.Context(), instances, "a.test", "*.test")
+	var ids []string
+	for _, d := range domains {
+		ids = append(ids, d.ID)
+	}
+	slices.Sort(ids)
+	if diff := cmp.Diff([]string{"d1", "d2"}, ids); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if none, err := s.HostDomains(t.Context(), instances, "b.b.test"); err != nil || len(none) != 0 {
+		t.Errorf("a host that nobody claims: got %d, %v", len(none), err)
 	}
 }
