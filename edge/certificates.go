@@ -5,55 +5,92 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"lacre"
 	"lacre/keypair"
 )
 
-// acquire returns a certificate for one more site, empty if nobody held it before.
-// It needs mu.
-func (h *holdings) acquire(key certificateKey) *served {
+// certificate returns a certificate, empty if nobody held it before. It needs mu.
+func (h *holdings) certificate(key certificateKey) *served {
 	c := h.certificates[key]
 	if c == nil {
-		c = &served{key: key}
-		h.certificates[key] = c
+		c = &served{key: certificateKey{key.project, strings.Clone(key.id)}}
+		h.certificates[c.key] = c
 	}
+	return c
+}
+
+// acquire returns a certificate for one more site. It needs mu.
+func (h *holdings) acquire(key certificateKey) *served {
+	c := h.certificate(key)
 	c.refs++
 	return c
 }
 
 // release gives back what acquire gave to s. A certificate that no site names any more
-// is forgotten and its key closed. It needs mu.
+// is forgotten. It needs mu.
 func (h *holdings) release(s *site) {
 	for _, c := range s.slots {
-		if c.refs--; c.refs > 0 {
-			continue
+		if c.refs--; c.refs == 0 {
+			h.drop(c)
 		}
-		delete(h.certificates, c.key)
-		delete(h.damaged, "certificate/"+c.key.id)
-		h.edge.keys.drop(c.current.Load())
 	}
 }
 
-// fetch reads the newest readable version of c and serves it where takes allows. A
-// certificate that cannot be read is marked damaged and is no error: it concerns
-// nobody else.
+// drop forgets a certificate and closes its key. It needs mu.
+func (h *holdings) drop(c *served) {
+	delete(h.certificates, c.key)
+	delete(h.damaged, "certificate/"+c.key.id)
+	h.edge.keys.drop(c.current.Load())
+}
+
+// fetch reads the newest readable version of c and serves it where takes allows.
 func (h *holdings) fetch(ctx context.Context, c *served, takes takes) error {
-	v, damaged, err := h.edge.cfg.Feed.LatestVersion(ctx, c.key.project, c.key.id)
-	for _, bad := range damaged {
+	return h.fetchAll(ctx, []*served{c}, takes)
+}
+
+// fetchAll is fetch of many, in one request for each project.
+func (h *holdings) fetchAll(ctx context.Context, all []*served, takes takes) error {
+	byProject := make(map[string][]*served)
+	for _, c := range all {
+		byProject[c.key.project] = append(byProject[c.key.project], c)
+	}
+	for project, some := range byProject {
+		ids := make([]string, len(some))
+		for i, c := range some {
+			ids[i] = c.key.id
+		}
+		latest, err := h.edge.cfg.Feed.LatestVersions(ctx, project, ids)
+		if err != nil {
+			return fmt.Errorf("reading certificates: %w", err)
+		}
+		for i, l := range latest {
+			if err := h.received(ctx, some[i], l, takes); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// received serves what was read of c where takes allows. A certificate that cannot be read
+// is marked damaged and is no error: it concerns nobody else.
+func (h *holdings) received(ctx context.Context, c *served, l lacre.Latest, takes takes) error {
+	for _, bad := range l.Damaged {
 		h.mark("certificate/"+c.key.id, bad)
 	}
 	switch {
-	case isDamage(err):
-		h.mark("certificate/"+c.key.id, err)
+	case isDamage(l.Err):
+		h.mark("certificate/"+c.key.id, l.Err)
 		return nil
-	case err != nil:
-		return fmt.Errorf("reading certificate %s: %w", c.key.id, err)
-	case len(damaged) > 0: // v is the best of what is left: never go back to it
-		return h.offer(ctx, c, v, newer)
+	case l.Err != nil:
+		return fmt.Errorf("reading certificate %s: %w", c.key.id, l.Err)
+	case len(l.Damaged) > 0: // it is the best of what is left: never go back to it
+		return h.offer(ctx, c, l.Version, newer)
 	}
 	h.undamaged(c)
-	return h.offer(ctx, c, v, takes)
+	return h.offer(ctx, c, l.Version, takes)
 }
 
 // isDamage tells an error about one certificate from one about the whole store. A
@@ -110,7 +147,7 @@ func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	old = c.current.Load()
-	if c.refs == 0 || (old != nil && !takes(old, v)) {
+	if h.certificates[c.key] != c || (old != nil && !takes(old, v)) {
 		h.edge.keys.drop(next)
 		return nil
 	}

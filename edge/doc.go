@@ -15,6 +15,13 @@
 // by all the domains of the certificate. A bounded number of versions stay open.
 // Chains and trust roots are held once for each distinct content.
 //
+// # Starting
+//
+// Everything is read in bulk, certificates first, then domains. Until that is done a name
+// is looked up in the store when it is first asked for (finder), and whatever is there then
+// is held like anything else: of two values for one thing the newer one stays, whoever
+// brought it. Applied waits until all is loaded and the watch has caught up.
+//
 // # Who may write
 //
 // One goroutine (Follow) applies changes in the order of the store, and another

@@ -101,6 +101,7 @@ type Edge struct {
 	index    *index
 	keys     *keys
 	holdings *holdings
+	finder   *finder
 	progress progress
 
 	base     *tls.Config // asks configFor
@@ -131,7 +132,7 @@ func New(cfg Config) (*Edge, error) {
 	e := &Edge{id: "lacre-" + lacre.NewID(), cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress()}
 	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.keys = &keys{max: cfg.OpenKeys, sealer: cfg.Sealer, now: cfg.Now}
-	e.holdings = newHoldings(e)
+	e.holdings, e.finder = newHoldings(e), newFinder(e)
 	e.metrics = newMetrics(e)
 	e.base, e.refuse, e.mismatch = e.baseTLS(), e.refusingTLS(), e.mismatchTLS()
 	e.tlcp, e.sessions = e.baseTLCP(), tlcp.NewSessionCache(maxSessions)
@@ -167,6 +168,7 @@ func (c Config) withDefaults() Config {
 
 // Status is what an edge knows about itself.
 type Status struct {
+	Serving      bool      // any name is served; before Ready it may have to be looked up first
 	Ready        bool      // the first load is done
 	Connected    bool      // the watch is up: Revision follows the store
 	Revision     int64     // everything up to this store revision is served

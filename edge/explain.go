@@ -55,7 +55,7 @@ type explanation struct {
 
 // choose is what configFor is to a real handshake.
 func (x *explanation) choose(offered *tls.ClientHelloInfo) {
-	s := x.edge.index.resolve(offered.ServerName)
+	s := x.edge.find(context.Background(), offered.ServerName)
 	if s != nil && s.project != x.project {
 		s = nil
 	}

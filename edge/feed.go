@@ -19,10 +19,20 @@ type Feed interface {
 	// Domains that cannot be read are left out and returned in unreadable.
 	AllDomains(ctx context.Context, visit func(*lacre.Domain) error) (
 		revision int64, unreadable []*lacre.UnreadableError, err error)
-	// LatestVersion returns the newest readable version of a certificate, and which
-	// newer ones are damaged. The error is lacre.ErrNotStored when there is none.
-	LatestVersion(ctx context.Context, projectID, certificateID string) (
-		v *lacre.Version, damaged []*lacre.UnreadableError, err error)
+	// AllVersions visits what LatestVersions says of every certificate that is wanted, as
+	// of one revision, which it returns. visit is called by several goroutines. Of the
+	// certificates that wanted is asked about, only some fields are filled in, see store.
+	AllVersions(ctx context.Context, wanted func(*lacre.Certificate) bool,
+		visit func(projectID, certificateID string, l lacre.Latest) error) (revision int64, err error)
+	// LatestVersions returns, for each of the certificates of one project, the newest
+	// readable version and which newer ones are damaged, or lacre.ErrNotStored. The error
+	// is one of the Feed as a whole.
+	LatestVersions(ctx context.Context, projectID string, certificateIDs []string) ([]lacre.Latest, error)
+	// AllInstances returns every instance; only its ids are used.
+	AllInstances(ctx context.Context) ([]*lacre.Instance, error)
+	// HostDomains returns the readable domains that claim one of the canonical hosts in one
+	// of the instances.
+	HostDomains(ctx context.Context, instances []*lacre.Instance, hosts ...string) ([]*lacre.Domain, error)
 	// Watch yields every change after a revision, in order, without gaps, until ctx
 	// ends or an error, lacre.ErrCompacted when changes after that revision are gone.
 	Watch(ctx context.Context, after int64) iter.Seq2[lacre.Change, error]
@@ -32,7 +42,7 @@ type Feed interface {
 // returns ctx's error. While the Feed fails, the edge goes on serving what it knows
 // and tries again.
 func (e *Edge) Follow(ctx context.Context) error {
-	if err := e.load(ctx); err != nil {
+	if err := e.load(ctx, false); err != nil {
 		return err
 	}
 	var sweep sync.WaitGroup
@@ -50,7 +60,7 @@ func (e *Edge) Follow(ctx context.Context) error {
 		e.metrics.watchRestarts.Inc()
 		e.log.Warn("watch ended; serving what is known", "err", err, "revision", e.progress.revision())
 		if errors.Is(err, lacre.ErrCompacted) {
-			if err := e.load(ctx); err != nil {
+			if err := e.load(ctx, true); err != nil {
 				return err
 			}
 		}
@@ -63,10 +73,12 @@ func (e *Edge) Follow(ctx context.Context) error {
 	}
 }
 
-// load reconciles until it succeeds and then declares its revision applied.
-func (e *Edge) load(ctx context.Context) error {
+// load reconciles until it succeeds and then declares its revision applied. It is the last
+// word unless it is the first one: then all that can be known already was looked up since,
+// and must not go back.
+func (e *Edge) load(ctx context.Context, last bool) error {
 	for pause := e.pause(); ; {
-		revision, err := e.holdings.reconcile(ctx, true)
+		revision, err := e.loadOnce(ctx, last)
 		if err == nil {
 			e.progress.loaded(revision, e.cfg.Now())
 			e.log.Info("loaded", "revision", revision, "sites", e.index.len())
@@ -77,6 +89,16 @@ func (e *Edge) load(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+func (e *Edge) loadOnce(ctx context.Context, last bool) (revision int64, err error) {
+	if !last {
+		if err := e.finder.open(ctx); err != nil {
+			return 0, fmt.Errorf("reading the instances: %w", err)
+		}
+		e.progress.serving()
+	}
+	return e.holdings.reconcile(ctx, last)
 }
 
 // watch applies changes until the watch ends or one cannot be applied. The revision
@@ -149,6 +171,13 @@ func (p *progress) status() Status {
 }
 
 func (p *progress) revision() int64 { return p.status().Revision }
+
+// serving takes note that any name can be served, if need be after looking it up.
+func (p *progress) serving() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Serving = true
+}
 
 func (p *progress) connected() {
 	p.mu.Lock()

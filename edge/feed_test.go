@@ -18,8 +18,8 @@ type faulty struct {
 	mu      sync.Mutex
 	load    error                                    // of AllDomains
 	held    chan chan struct{}                       // gets a gate once AllDomains has read everything
-	read    map[string]error                         // of LatestVersion, by certificate
-	older   map[string]*lacre.Version                // LatestVersion falls back to it and reports damage
+	read    map[string]error                         // of LatestVersions, by certificate
+	older   map[string]*lacre.Version                // LatestVersions falls back to it and reports damage
 	change  func(lacre.Change) (lacre.Change, error) // of Watch
 	end     context.CancelCauseFunc                  // ends the watch that runs
 	watches int
@@ -60,17 +60,31 @@ func (f *faulty) AllDomains(ctx context.Context, visit func(*lacre.Domain) error
 	return revision, bad, err
 }
 
-func (f *faulty) LatestVersion(ctx context.Context, projectID, id string) (*lacre.Version, []*lacre.UnreadableError, error) {
+func (f *faulty) AllVersions(ctx context.Context, wanted func(*lacre.Certificate) bool, visit func(string, string, lacre.Latest) error) (int64, error) {
+	return f.Feed.AllVersions(ctx, wanted, func(projectID, id string, l lacre.Latest) error {
+		return visit(projectID, id, f.latest(id, l))
+	})
+}
+
+func (f *faulty) LatestVersions(ctx context.Context, projectID string, ids []string) ([]lacre.Latest, error) {
+	all, err := f.Feed.LatestVersions(ctx, projectID, ids)
+	for i := range all {
+		all[i] = f.latest(ids[i], all[i])
+	}
+	return all, err
+}
+
+// latest is what is said of a certificate, with the fault that was put in.
+func (f *faulty) latest(id string, l lacre.Latest) lacre.Latest {
 	f.mu.Lock()
-	err, older := f.read[id], f.older[id]
-	f.mu.Unlock()
-	if older != nil {
-		return older, []*lacre.UnreadableError{{Record: older, Key: "test", Err: errFault}}, nil
+	defer f.mu.Unlock()
+	if older := f.older[id]; older != nil {
+		return lacre.Latest{Version: older, Damaged: []*lacre.UnreadableError{{Record: older, Key: "test", Err: errFault}}}
 	}
-	if err != nil {
-		return nil, nil, err
+	if fault := f.read[id]; fault != nil {
+		return lacre.Latest{Err: fault}
 	}
-	return f.Feed.LatestVersion(ctx, projectID, id)
+	return l
 }
 
 func (f *faulty) Watch(ctx context.Context, after int64) iter.Seq2[lacre.Change, error] {

@@ -15,18 +15,21 @@ type holdings struct {
 	bundles bundles
 
 	comparing sync.Mutex // one compare at a time
+	upstreams upstreams
 
 	mu           sync.Mutex
 	sites        map[string]*site // by domain id
 	certificates map[certificateKey]*served
 	damaged      map[string]error    // by "domain/<id>" or "certificate/<id>"
 	removed      map[string]struct{} // domains removed while a compare runs; else nil
+	round        uint32              // of the compare that runs, or ran last
+	names        map[string]string   // ids of projects and instances, held once
 }
 
 func newHoldings(e *Edge) *holdings {
 	return &holdings{
 		edge: e, sites: make(map[string]*site),
-		certificates: make(map[certificateKey]*served), damaged: make(map[string]error),
+		certificates: make(map[certificateKey]*served), damaged: make(map[string]error), names: make(map[string]string),
 	}
 }
 
@@ -63,22 +66,20 @@ func (h *holdings) apply(ctx context.Context, change lacre.Change) error {
 	return nil
 }
 
-// putDomain serves d from now on, unless something newer is known of it and d is not
-// the last word.
-func (h *holdings) putDomain(ctx context.Context, d *lacre.Domain, last bool) error {
-	if h.edge.cfg.Instance != "" && d.InstanceID != h.edge.cfg.Instance {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.damaged, "domain/"+d.ID) // its instance is known only now
+// putDomain serves d from now on, unless something newer is known of it. reread says that
+// its certificates are read although they are held: no watch has kept them up to date.
+func (h *holdings) putDomain(ctx context.Context, d *lacre.Domain, reread bool) error {
+	h.mu.Lock()
+	if h.elsewhere(d) {
+		h.mu.Unlock()
 		return nil
 	}
 	// The certificates are acquired before they are read: a version that arrives
 	// meanwhile finds its certificate held and is not lost.
-	h.mu.Lock()
-	next := newSite(d, h.acquire)
+	next := h.newSite(d)
 	h.mu.Unlock()
 	for _, c := range next.slots {
-		if c.current.Load() != nil {
+		if !reread && c.current.Load() != nil {
 			continue
 		}
 		if err := h.fetch(ctx, c, newer); err != nil {
@@ -88,8 +89,17 @@ func (h *holdings) putDomain(ctx context.Context, d *lacre.Domain, last bool) er
 			return err
 		}
 	}
-	h.install(next, last)
+	h.install(next, false)
 	return nil
+}
+
+// elsewhere tells whether d is none of this edge's business. It needs mu.
+func (h *holdings) elsewhere(d *lacre.Domain) bool {
+	if h.edge.cfg.Instance == "" || d.InstanceID == h.edge.cfg.Instance {
+		return false
+	}
+	delete(h.damaged, "domain/"+d.ID) // its instance is known only now
+	return true
 }
 
 // install publishes next and lets go of what it replaces. A site that is known to be
@@ -99,6 +109,10 @@ func (h *holdings) install(next *site, last bool) {
 	defer h.mu.Unlock()
 	old := h.sites[next.id]
 	known := old != nil && old.revision >= next.revision
+	if old != nil { // whichever of the two stays, this compare may have seen the other one
+		next.seen = max(next.seen, old.seen)
+		old.seen = next.seen
+	}
 	if _, gone := h.removed[next.id]; gone || (known && !last) {
 		h.release(next)
 		return

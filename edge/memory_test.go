@@ -25,8 +25,18 @@ func (f *versions) AllDomains(_ context.Context, visit func(*lacre.Domain) error
 	return 1, nil, visit(f.domain)
 }
 
-func (f *versions) LatestVersion(context.Context, string, string) (*lacre.Version, []*lacre.UnreadableError, error) {
-	return f.first, nil, nil
+func (f *versions) LatestVersions(context.Context, string, []string) ([]lacre.Latest, error) {
+	return []lacre.Latest{{Version: f.first}}, nil
+}
+
+func (f *versions) AllVersions(context.Context, func(*lacre.Certificate) bool, func(string, string, lacre.Latest) error) (int64, error) {
+	return 1, nil
+}
+
+func (f *versions) AllInstances(context.Context) ([]*lacre.Instance, error) { return nil, nil }
+
+func (f *versions) HostDomains(context.Context, []*lacre.Instance, ...string) ([]*lacre.Domain, error) {
+	return nil, nil
 }
 
 func (f *versions) Watch(ctx context.Context, _ int64) iter.Seq2[lacre.Change, error] {
@@ -110,8 +120,11 @@ func (f *crowd) AllDomains(_ context.Context, visit func(*lacre.Domain) error) (
 	return 1, nil, nil
 }
 
-func (f *crowd) LatestVersion(_ context.Context, _, id string) (*lacre.Version, []*lacre.UnreadableError, error) {
-	return f.read(id), nil, nil
+func (f *crowd) LatestVersions(_ context.Context, _ string, ids []string) (all []lacre.Latest, err error) {
+	for _, id := range ids {
+		all = append(all, lacre.Latest{Version: f.read(id)})
+	}
+	return all, nil
 }
 
 func TestSharedChainsAreHeldOnce(t *testing.T) {

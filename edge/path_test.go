@@ -22,8 +22,19 @@ type silent struct{}
 func (silent) AllDomains(context.Context, func(*lacre.Domain) error) (int64, []*lacre.UnreadableError, error) {
 	return 1, nil, nil
 }
-func (silent) LatestVersion(context.Context, string, string) (*lacre.Version, []*lacre.UnreadableError, error) {
-	return nil, nil, lacre.ErrNotStored
+func (silent) LatestVersions(_ context.Context, _ string, ids []string) ([]lacre.Latest, error) {
+	all := make([]lacre.Latest, len(ids))
+	for i := range all {
+		all[i].Err = lacre.ErrNotStored
+	}
+	return all, nil
+}
+func (silent) AllVersions(context.Context, func(*lacre.Certificate) bool, func(string, string, lacre.Latest) error) (int64, error) {
+	return 1, nil
+}
+func (silent) AllInstances(context.Context) ([]*lacre.Instance, error) { return nil, nil }
+func (silent) HostDomains(context.Context, []*lacre.Instance, ...string) ([]*lacre.Domain, error) {
+	return nil, nil
 }
 func (silent) Watch(context.Context, int64) iter.Seq2[lacre.Change, error] {
 	return func(func(lacre.Change, error) bool) {}
@@ -49,7 +60,8 @@ func warmEdge(tb testing.TB, n int) *Edge {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &served{refs: 1}
+	e.finder.close()
+	c := e.holdings.acquire(certificateKey{"p", "c"})
 	v := &lacre.Version{Number: 1, Chain: [][]byte{leaf.Cert.Raw}, SealedKey: []byte{1}}
 	v.Facts.NotBefore, v.Facts.NotAfter = leaf.Cert.NotBefore, leaf.Cert.NotAfter
 	if err := e.holdings.offer(context.Background(), c, v, newer); err != nil {

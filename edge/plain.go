@@ -35,7 +35,7 @@ func (e *Edge) servePlain(w http.ResponseWriter, r *http.Request, proxy http.Han
 	x := newExchange(w, r, r.Context().Value(connContext{}).(*conn))
 	defer e.finish(x)
 	host, _, ok := splitHost(r.Host)
-	s := e.index.resolve(host)
+	s := e.find(r.Context(), host)
 	x.site = s
 	switch {
 	case !ok || s == nil || s.noHTTP:

@@ -3,92 +3,183 @@ package edge
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"lacre"
 )
 
-// loaders is how many domains are loaded at once while everything is read.
-const loaders = 8
+// While everything is read, batchSize domains are read with their certificates in a few
+// requests, and loaders batches side by side: one request for each would take longer than
+// all that is done with the answers.
+const (
+	batchSize = 256
+	loaders   = 4
+)
 
 // reconcile makes the edge hold what the Feed has and returns the revision it is
 // complete up to. It is the first load, the way back after a compaction and, running
-// beside the watch, the periodic repair. It is the last word when no watch runs: then
-// what the Feed has holds even if it is older than what is known.
+// beside the watch, the periodic repair. It is the last word when what the Feed has holds
+// even if it is older than what is known: after a compaction, when no watch runs.
 func (h *holdings) reconcile(ctx context.Context, last bool) (int64, error) {
 	h.comparing.Lock()
 	defer h.comparing.Unlock()
 	h.remember()
 	defer h.forget()
 
-	present := make(map[string]struct{})
+	// Certificates first: in the order of their keys they are read several times as fast
+	// as one domain's after the other. What changes until the domains are read is new to
+	// the watch, too, which begins at the earlier of the two revisions.
+	var read atomic.Int64
+	begin, err := h.edge.cfg.Feed.AllVersions(ctx, h.wanted, func(project, id string, l lacre.Latest) error {
+		if read.Add(1)%batchSize == 0 {
+			h.edge.finder.giveWay(ctx)
+		}
+		return h.received(ctx, h.reading(project, id), l, ruleOf(last))
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reading the certificates: %w", err)
+	}
+	revision, err := h.compareAll(ctx, last)
+	if err != nil {
+		return 0, err
+	}
+	h.sweep()
+	return min(begin, revision), nil
+}
+
+// compareAll is the part of reconcile about the domains. It returns their revision.
+func (h *holdings) compareAll(ctx context.Context, last bool) (int64, error) {
 	group, loading := errgroup.WithContext(ctx)
 	group.SetLimit(loaders)
+	var batch []*lacre.Domain
+	compare := func() {
+		some := batch
+		batch = nil
+		group.Go(func() error { return h.compareDomains(loading, some, last) })
+	}
 	revision, unreadable, err := h.edge.cfg.Feed.AllDomains(loading, func(d *lacre.Domain) error {
-		present[d.ID] = struct{}{}
-		group.Go(func() error { return h.compareDomain(loading, d, last) })
+		if batch = append(batch, d); len(batch) == batchSize {
+			compare()
+		}
 		return nil
 	})
+	compare()
 	if failed := group.Wait(); failed != nil {
 		return 0, failed
 	}
 	if err != nil {
 		return 0, fmt.Errorf("reading the domains: %w", err)
 	}
+	h.edge.finder.close() // what it reads later would not be compared any more
 	for _, bad := range unreadable {
 		h.markUnreadable(bad)
 		if d, ok := bad.Record.(*lacre.Domain); ok {
-			present[d.ID] = struct{}{} // the last good value stays
+			h.see(d.ID) // the last good value stays
 		}
 	}
-	for _, id := range h.absent(present, revision, last) {
+	for _, id := range h.absent(revision, last) {
 		h.removeDomain(id)
 	}
 	return revision, nil
 }
 
-// compareDomain serves d and the newest versions of its certificates.
-func (h *holdings) compareDomain(ctx context.Context, d *lacre.Domain, last bool) error {
-	known := h.site(d.ID)
-	if known == nil {
-		return h.putDomain(ctx, d, last) // and its certificates are read for it
-	}
-	if last || known.revision < d.Revision {
-		if err := h.putDomain(ctx, d, last); err != nil {
-			return err
+// compareDomains serves the domains and the newest versions of their certificates.
+func (h *holdings) compareDomains(ctx context.Context, some []*lacre.Domain, last bool) error {
+	h.edge.finder.giveWay(ctx)
+	fresh, unchecked := h.compared(some, last)
+	if err := h.fetchAll(ctx, unchecked, ruleOf(last)); err != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, s := range fresh {
+			h.release(s)
 		}
+		return err
 	}
-	rule := newer
-	if last {
-		rule = different
-	}
-	held := h.site(d.ID)
-	if held == nil {
-		return nil // removed meanwhile
-	}
-	for _, c := range held.slots {
-		if err := h.fetch(ctx, c, rule); err != nil {
-			return err
-		}
+	for _, s := range fresh {
+		h.install(s, last)
 	}
 	return nil
 }
 
-func (h *holdings) site(id string) *site {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.sites[id]
+func ruleOf(last bool) takes {
+	if last {
+		return different
+	}
+	return newer
 }
 
-// absent returns the domains that are held although they were not present at the
+// wanted tells whether the edge may have a site for a certificate.
+func (h *holdings) wanted(c *lacre.Certificate) bool {
+	only := h.edge.cfg.Instance
+	return c.Bound > 0 && (only == "" || c.InstanceID == "" || c.InstanceID == only)
+}
+
+// reading returns the certificate that is being read by a compare. It is held although no
+// site may name it yet, until sweep.
+func (h *holdings) reading(project, id string) *served {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.certificate(certificateKey{h.name(project), id})
+	c.checked = h.round
+	return c
+}
+
+// sweep forgets the certificates that no site has come to name.
+func (h *holdings) sweep() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.certificates {
+		if c.refs == 0 {
+			h.drop(c)
+		}
+	}
+}
+
+// compared returns sites for those of the domains that are news, and the certificates of
+// all of them that this compare has not read yet. These are acquired before they are read:
+// a version that arrives meanwhile finds its certificate held and is not lost.
+func (h *holdings) compared(some []*lacre.Domain, last bool) (fresh []*site, unchecked []*served) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range some {
+		if h.elsewhere(d) {
+			continue
+		}
+		s := h.sites[d.ID]
+		if s == nil || last || s.revision < d.Revision {
+			s = h.newSite(d)
+			fresh = append(fresh, s)
+		}
+		s.seen = h.round
+		for _, c := range s.slots {
+			if c.checked != h.round {
+				c.checked = h.round
+				unchecked = append(unchecked, c)
+			}
+		}
+	}
+	return fresh, unchecked
+}
+
+// see takes note that a domain is there. It needs no site.
+func (h *holdings) see(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.sites[id]; s != nil {
+		s.seen = h.round
+	}
+}
+
+// absent returns the domains that are held although this compare has not seen them at the
 // revision. Those that came later are not meant, unless it is the last word.
-func (h *holdings) absent(present map[string]struct{}, revision int64, last bool) []string {
+func (h *holdings) absent(revision int64, last bool) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var ids []string
 	for id, s := range h.sites {
-		if _, ok := present[id]; !ok && (last || s.revision <= revision) {
+		if s.seen != h.round && (last || s.revision <= revision) {
 			ids = append(ids, id)
 		}
 	}
@@ -101,6 +192,7 @@ func (h *holdings) remember() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.removed = make(map[string]struct{})
+	h.round++
 }
 
 func (h *holdings) forget() {

@@ -1,6 +1,9 @@
 package edge
 
-import "crypto/tls"
+import (
+	"context"
+	"crypto/tls"
+)
 
 // decision is what the edge makes of a client hello: whose site, and which key pair. A
 // hello that came in over another transport than TCP gets the same one.
@@ -29,7 +32,7 @@ func (d decision) handshaken() handshaken {
 // decide is the one way from a client hello to a key pair. It reads the offers of the
 // hello, never its connection.
 func (e *Edge) decide(hello *tls.ClientHelloInfo) decision {
-	return e.decideFor(e.index.resolve(hello.ServerName), hello, nil)
+	return e.decideFor(e.find(context.Background(), hello.ServerName), hello, nil)
 }
 
 // decideFor is decide once the site of the name is known, nil for none. What it weighs

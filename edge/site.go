@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+	"weak"
 
 	"lacre"
 	"lacre/keypair"
@@ -30,6 +33,8 @@ type site struct {
 	upstream     *upstream // nil shows the built-in page
 	slots        []*served // ECC, RSA, SM2
 	forTLS       int       // how many of slots TLS can use; the others are SM2, for TLCP
+
+	seen uint32 // round of the last compare that came across it; guarded by holdings.mu
 }
 
 // upstream is where a site's requests go.
@@ -40,22 +45,69 @@ type upstream struct {
 	err error    // why the domain's upstream cannot be used; the rest is unset
 }
 
-// newSite reads d; acquire returns the certificate of a binding.
-func newSite(d *lacre.Domain, acquire func(certificateKey) *served) *site {
+// newSite reads d and acquires its certificates. What it keeps is copied where it would
+// hold on to more than itself. It needs mu.
+func (h *holdings) newSite(d *lacre.Domain) *site {
 	s := &site{
-		id: d.ID, project: d.ProjectID, instance: d.InstanceID, host: d.Host,
+		id: strings.Clone(d.ID), project: h.name(d.ProjectID), instance: h.name(d.InstanceID), host: d.Host,
 		created: d.Created, revision: d.Revision,
 		minTLS: tlsVersion(d.MinTLS), verifyClient: d.VerifyClient, redirect: d.RedirectHTTPS,
 		noHTTP: d.HTTPPort == -1, noHTTPS: d.HTTPSPort == -1,
-		upstream: parseUpstream(d.Upstream),
+		upstream: h.upstreams.intern(d.Upstream),
 	}
-	for _, b := range byPreference(d.Bindings) {
-		s.slots = append(s.slots, acquire(certificateKey{d.ProjectID, b.CertificateID}))
-		if b.Algorithm != keypair.SM2 {
-			s.forTLS++
+	if ordered := byPreference(d.Bindings); len(ordered) > 0 {
+		s.slots = make([]*served, len(ordered))
+		for i, b := range ordered {
+			s.slots[i] = h.acquire(certificateKey{s.project, b.CertificateID})
+			if b.Algorithm != keypair.SM2 {
+				s.forTLS++
+			}
 		}
 	}
 	return s
+}
+
+// name returns an id of a project or an instance as the one string of that content that is
+// held: very many sites have the same. It needs mu.
+func (h *holdings) name(id string) string {
+	held, ok := h.names[id]
+	if !ok {
+		held = strings.Clone(id)
+		h.names[held] = held
+	}
+	return held
+}
+
+// upstreams holds an upstream that many sites share once, as bundles does.
+type upstreams struct {
+	mu   sync.Mutex
+	held map[string]weak.Pointer[upstream]
+}
+
+func (us *upstreams) intern(text string) *upstream {
+	if text == "" {
+		return nil
+	}
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	if u := us.held[text].Value(); u != nil {
+		return u
+	}
+	u := parseUpstream(text)
+	if us.held == nil {
+		us.held = make(map[string]weak.Pointer[upstream])
+	}
+	us.held[text] = weak.Make(u)
+	runtime.AddCleanup(u, us.forget, text)
+	return u
+}
+
+func (us *upstreams) forget(text string) {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	if us.held[text].Value() == nil { // not interned anew meanwhile
+		delete(us.held, text)
+	}
 }
 
 // byPreference orders the bindings: those that TLS can use first, the best in front.

@@ -138,7 +138,7 @@ func (e *Edge) configForTLCP(hello *tlcp.ClientHelloInfo) (*tlcp.Config, error) 
 
 // decideTLCP is decide for TLCP: there is one pair, and nothing to weigh.
 func (e *Edge) decideTLCP(name string) decision {
-	s := e.index.resolve(name)
+	s := e.find(context.Background(), name)
 	if s == nil || s.noHTTPS {
 		return decision{refused: unrecognizedName}
 	}

@@ -26,7 +26,8 @@ type certificateKey struct{ project, id string }
 type served struct {
 	key     certificateKey
 	current atomic.Pointer[version] // nil until a readable version is known
-	refs    int                     // sites that name it; guarded by holdings.mu
+	refs    int32                   // sites that name it; guarded by holdings.mu
+	checked uint32                  // round of the last compare that read it; guarded by holdings.mu
 }
 
 // version is one immutable key pair as the edge holds it: everything a handshake

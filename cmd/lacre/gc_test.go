@@ -15,7 +15,7 @@ func TestGCPercent(t *testing.T) {
 	}{
 		{0, 800}, {1 << 20, 800}, {12 << 20, 400}, {48 << 20, 100}, {1 << 30, 60}, {1 << 40, 60},
 	} {
-		if got := gcPercent(test.live); got != test.want {
+		if got := gcPercent(test.live, gcLeast); got != test.want {
 			t.Errorf("with %d bytes live the heap may grow by %d %%, want %d", test.live, got, test.want)
 		}
 	}

@@ -196,11 +196,12 @@ func apiTLS(cfg Config) (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, nil
 }
 
-// ready tells why this node should get no traffic. A store that is away does not take
+// ready tells why this node should get no traffic. An edge gets it as soon as it can serve
+// any name, those not loaded yet by reading them first. A store that is away does not take
 // the edge out: it goes on serving what it last knew.
 func (n *node) ready(ctx context.Context) error {
-	if n.edge != nil && !n.edge.Status().Ready {
-		return errors.New("the edge has not loaded the domains yet")
+	if n.edge != nil && !n.edge.Status().Serving {
+		return errors.New("the edge cannot reach the domains yet")
 	}
 	if n.cfg.has("api") {
 		return n.store.Health(ctx)

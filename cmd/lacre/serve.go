@@ -56,10 +56,13 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := harden(); err != nil {
 		log.Warn("core dumps could not be switched off", "err", err)
 	}
-	tuneGC()
+	loaded := tuneGC()
 	n, err := open(ctx, cfg, log, time.Now)
 	if err == nil {
-		err = n.run(ctx, func() error { return n.announce() })
+		err = n.run(ctx, func() error {
+			go loaded() // it takes as long as a collection
+			return n.announce()
+		})
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil // asked to stop while still starting
