@@ -225,8 +225,9 @@ func (m *measuring) collect(what string, e edge, unit string, values ...float64)
 }
 
 func (m *measuring) memory(e edge) error {
-	bytes, err := anonymousOf(e.proc().pid())
-	m.collect("resident anonymous memory after the handshakes", e, "MiB", float64(bytes)/(1<<20))
+	now, err := memoryOf(e.proc().pid())
+	m.collect("resident anonymous memory after the handshakes", e, "MiB", mebi(now.anonymous))
+	m.collect("resident pages of mapped files after the handshakes", e, "MiB", mebi(now.file))
 	return err
 }
 

@@ -195,9 +195,11 @@ func (n *lacreNode) seedHost(path string, i int, p pair, upstreamURL string) err
 
 // form is the body of creating and modifying a certificate (API page, table 3).
 func (n *lacreNode) form(i int, p pair) map[string]any {
-	return map[string]any{"name": fmt.Sprintf("bench_%05d", i), "cert_content": p.cert, "private_key": p.key,
+	return map[string]any{"name": certificateName(i), "cert_content": p.cert, "private_key": p.key,
 		"type": "instance", "instance_id": n.access.Instance}
 }
+
+func certificateName(i int) string { return fmt.Sprintf("bench_%05d", i) }
 
 // modification is the prepared PUT that gives host i the pair p.
 func (n *lacreNode) modification(i int, p pair) ([]byte, error) {

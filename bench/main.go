@@ -42,6 +42,8 @@ func run(ctx context.Context, args []string, out, talk io.Writer) error {
 				return err
 			}
 			return upstream(l)
+		case "populate":
+			return populate(ctx, args[1:], talk)
 		}
 	}
 	b := &bench{talk: talk, report: &Report{Date: time.Now(), Command: "bench " + strings.Join(args, " ")}}
@@ -65,6 +67,7 @@ type bench struct {
 	certs   int
 	rounds  int
 	only    string
+	sizes   []int // of the stores that lacre is started on
 	results string
 
 	dir    string // temporary
@@ -82,7 +85,7 @@ func (b *bench) options(args []string) error {
 	f.StringVar(&b.caddy, "caddy", "bin/peers/caddy", "the Caddy to compare with")
 	f.IntVar(&b.certs, "certs", 1000, "certificates of each edge")
 	f.IntVar(&b.rounds, "rounds", 3, "rounds in which every server has its turn")
-	f.StringVar(&b.only, "only", "modify,start,edges", "parts to run")
+	f.StringVar(&b.only, "only", "modify,start,stored,edges", "parts to run")
 	f.StringVar(&b.results, "results", "bench/results", "where latest.md and latest.json go")
 	full := f.Bool("full", false, "10,000 certificates of each edge; takes longer")
 	if err := f.Parse(args); err != nil {
@@ -91,6 +94,7 @@ func (b *bench) options(args []string) error {
 	if *full {
 		b.certs = 10000
 	}
+	b.sizes = []int{1000, 10_000}
 	if f.NArg() > 0 || b.certs < 1 || b.rounds < 1 {
 		return errors.New("expected no arguments, and at least one certificate and round")
 	}
@@ -111,7 +115,7 @@ func (b *bench) all(ctx context.Context) (err error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"modify", b.modifications}, {"start", b.startup}, {"edges", b.edges}} {
+	}{{"modify", b.modifications}, {"start", b.startup}, {"stored", b.stored}, {"edges", b.edges}} {
 		if !strings.Contains(","+b.only+",", ","+part.name+",") {
 			b.report.missing("%s: left out by -only", part.name)
 			continue

@@ -12,7 +12,11 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"runtime"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Kinds of keys that are measured.
@@ -28,7 +32,7 @@ type authority struct {
 	intermediate *x509.Certificate
 	key          crypto.Signer
 	keys         []crypto.Signer // RSA keys that leaves take in turn: making one takes long
-	serial       int64
+	serial       atomic.Int64
 }
 
 // rsaKeys is how many RSA keys the leaves of an authority share.
@@ -68,15 +72,14 @@ func newAuthority(kind string) (*authority, error) {
 
 func (a *authority) newKey() (crypto.Signer, error) {
 	if a.kind == rs2 {
-		return a.keys[int(a.serial)%len(a.keys)], nil
+		return a.keys[int(a.serial.Load())%len(a.keys)], nil
 	}
 	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 }
 
 func (a *authority) template(name string, ca bool) *x509.Certificate {
-	a.serial++
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1<<40 + a.serial), Subject: pkix.Name{CommonName: name, Organization: []string{"Lacre bench"}},
+		SerialNumber: big.NewInt(1<<40 + a.serial.Add(1)), Subject: pkix.Name{CommonName: name, Organization: []string{"Lacre bench"}},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 0, 90),
 		BasicConstraintsValid: true, IsCA: ca, KeyUsage: x509.KeyUsageDigitalSignature,
 	}
@@ -119,13 +122,31 @@ func (a *authority) pair(host string) (pair, error) {
 // pairs makes a pair for each of n hosts.
 func (a *authority) pairs(n int) ([]pair, error) {
 	all := make([]pair, n)
-	for i := range all {
-		var err error
-		if all[i], err = a.pair(hostName(i)); err != nil {
-			return nil, err
-		}
+	err := sideBySide(n, func(i int) (err error) {
+		all[i], err = a.pair(hostName(i))
+		return err
+	})
+	return all, err
+}
+
+// sideBySide does work for 0 to n-1 on all cores, until one fails.
+func sideBySide(n int, work func(int) error) error {
+	var next atomic.Int64
+	var group errgroup.Group
+	for range runtime.NumCPU() {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1) - 1)
+				if i >= n {
+					return nil
+				}
+				if err := work(i); err != nil {
+					return err
+				}
+			}
+		})
 	}
-	return all, nil
+	return group.Wait()
 }
 
 func pemText(kind string, der []byte) string {

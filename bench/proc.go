@@ -43,23 +43,30 @@ func parseStat(text string) (stat, error) {
 	return stat{pid: pid, parent: int(numbers[0]), cpu: time.Duration(numbers[1]+numbers[2]) * tick}, nil
 }
 
-// parseAnonymous finds Pss_Anon, in bytes, in the text of /proc/PID/smaps_rollup: the
-// memory that is resident and the process's own, without the files it has mapped. A page
-// that n processes share since a fork counts as 1/n in each, so that sums are right.
-func parseAnonymous(text string) (int64, error) {
-	for line := range strings.Lines(text) {
-		value, ok := strings.CutPrefix(line, "Pss_Anon:")
-		if !ok {
-			continue
+// memory is resident memory in bytes: the process's own, and pages of files it has mapped,
+// which the kernel takes back when it needs them.
+type memory struct{ anonymous, file int64 }
+
+// parseMemory reads the text of /proc/PID/smaps_rollup. A page that n processes share since
+// a fork counts as 1/n in each (Pss), so that sums are right.
+func parseMemory(text string) (m memory, err error) {
+	for _, field := range []struct {
+		name  string
+		value *int64
+	}{{"Pss_Anon:", &m.anonymous}, {"Pss_File:", &m.file}} {
+		_, after, found := strings.Cut(text, "\n"+field.name)
+		line, _, _ := strings.Cut(after, "\n")
+		kB, ok := strings.CutSuffix(strings.TrimSpace(line), " kB")
+		if !found || !ok {
+			return m, fmt.Errorf("no %s in kB", field.name)
 		}
-		kB, ok := strings.CutSuffix(strings.TrimSpace(value), " kB")
-		if !ok {
-			return 0, fmt.Errorf("Pss_Anon is not in kB: %q", value)
+		n, err := strconv.ParseInt(kB, 10, 64)
+		if err != nil {
+			return m, fmt.Errorf("reading %s: %w", field.name, err)
 		}
-		n, err := strconv.ParseInt(strings.TrimSpace(kB), 10, 64)
-		return n << 10, err
+		*field.value = n << 10
 	}
-	return 0, errors.New("no Pss_Anon")
+	return m, nil
 }
 
 // tree returns the process and everything it started that still runs.
@@ -116,24 +123,24 @@ func cpuOf(pid int) (time.Duration, error) {
 	return sum, err
 }
 
-// anonymousOf is the resident anonymous memory, in bytes, of a process and its living
-// descendants.
-func anonymousOf(pid int) (int64, error) {
+// memoryOf is the resident memory of a process and its living descendants.
+func memoryOf(pid int) (sum memory, err error) {
 	family, err := tree(pid)
 	if err != nil {
-		return 0, err
+		return sum, err
 	}
-	var sum int64
 	for _, s := range family {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", s.pid))
 		if err != nil {
-			return 0, err
+			return sum, err
 		}
-		n, err := parseAnonymous(string(text))
+		m, err := parseMemory(string(text))
 		if err != nil {
-			return 0, fmt.Errorf("process %d: %w", s.pid, err)
+			return sum, fmt.Errorf("process %d: %w", s.pid, err)
 		}
-		sum += n
+		sum.anonymous, sum.file = sum.anonymous+m.anonymous, sum.file+m.file
 	}
 	return sum, nil
 }
+
+func mebi(bytes int64) float64 { return float64(bytes) / (1 << 20) }

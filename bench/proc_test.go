@@ -30,14 +30,14 @@ func TestParseStatRefuses(t *testing.T) {
 	}
 }
 
-func TestParseAnonymous(t *testing.T) {
-	got, err := parseAnonymous("00400000-7ffd ---p 00000000 00:00 0 [rollup]\nRss:   90000 kB\nPss_Anon:   71234 kB\nPss_File:   18766 kB\n")
-	if want := int64(71234 << 10); err != nil || got != want {
-		t.Errorf("got %d, %v, want %d", got, err, want)
+func TestParseMemory(t *testing.T) {
+	got, err := parseMemory("00400000-7ffd ---p 00000000 00:00 0 [rollup]\nRss:   90000 kB\nPss_Anon:   71234 kB\nPss_File:   18766 kB\n")
+	if want := (memory{anonymous: 71234 << 10, file: 18766 << 10}); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
-	for _, text := range []string{"", "Pss: 1 kB\n", "Pss_Anon: 12\n", "Pss_Anon: x kB\n"} {
-		if got, err := parseAnonymous(text); err == nil {
-			t.Errorf("%q: got %d, want an error", text, got)
+	for _, text := range []string{"", "\nPss_Anon: 1 kB\n", "\nPss_Anon: 12\nPss_File: 1 kB\n", "\nPss_Anon: x kB\nPss_File: 1 kB\n"} {
+		if got, err := parseMemory(text); err == nil {
+			t.Errorf("%q: got %+v, want an error", text, got)
 		}
 	}
 }
@@ -62,8 +62,8 @@ func TestOwnProcess(t *testing.T) {
 	if err != nil || len(family) == 0 || family[0].parent != os.Getppid() {
 		t.Fatalf("got %+v, %v, want this process, started by %d", family, err, os.Getppid())
 	}
-	if got, err := anonymousOf(os.Getpid()); err != nil || got < 100<<10 {
-		t.Errorf("memory: got %d, %v, want more than 100 KiB", got, err)
+	if got, err := memoryOf(os.Getpid()); err != nil || got.anonymous < 100<<10 || got.file < 100<<10 {
+		t.Errorf("memory: got %+v, %v, want more than 100 KiB of both", got, err)
 	}
 	if _, err := cpuOf(os.Getpid()); err != nil {
 		t.Errorf("CPU time: %v", err)
