@@ -2,6 +2,7 @@ package tlcp
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"slices"
 )
@@ -19,10 +20,13 @@ type clientHandshake struct {
 }
 
 func (c *Conn) clientHandshake() error {
-	if c.config.ServerName == "" && !c.config.InsecureSkipVerify {
-		return refuse(AlertInternalError, "a client needs a ServerName or InsecureSkipVerify")
-	}
 	h := &clientHandshake{handshake: handshake{c: c, transcript: newTranscript()}}
+	switch {
+	case c.config.ServerName == "" && !c.config.InsecureSkipVerify:
+		return errors.New("tlcp: a client needs a ServerName or InsecureSkipVerify")
+	case len(h.suites()) == 0:
+		return errors.New("tlcp: no cipher suite is left; the ECDHE suites need a KeyPair")
+	}
 	if err := h.writeHello(); err != nil {
 		return err
 	}

@@ -175,8 +175,12 @@ func TestKeyLog(t *testing.T) {
 func TestClientNeedsName(t *testing.T) {
 	t.Parallel()
 	c, _ := tcpPair(t)
-	err := Client(c, &Config{}).Handshake()
-	wantAlert(t, "client", err, AlertInternalError, false)
+	if err := Client(c, &Config{}).Handshake(); err == nil {
+		t.Error("got no error from a client without a name")
+	}
+	if err := Client(c, &Config{ServerName: testName, CipherSuites: []uint16{ECDHE_SM4_GCM_SM3}}).Handshake(); err == nil {
+		t.Error("got no error from a client of ECDHE without a key pair")
+	}
 	k := newTestPKI(t)
 	client, _ := mustShake(t, &Config{InsecureSkipVerify: true}, &Config{KeyPair: k.server})
 	if chains := client.ConnectionState().VerifiedChains; chains != nil {
