@@ -32,13 +32,16 @@ type Certificate struct {
 	Facts      keypair.Facts
 	// HasTrustRoot tells whether the current version carries client trust roots.
 	HasTrustRoot bool
-	Version      int   // number of the current Version, from 1
-	Oldest       int   // number of the oldest Version still kept
-	Generation   int64 // moves by one at every modification; the ETag
-	Bound        int   // how many domains use it
-	Created      time.Time
-	Updated      time.Time
-	Revision     int64 // store revision it was read at; 0 when not stored yet
+	// OCSPNextUpdate is until when the current version's OCSP staple is served; zero when
+	// it has none.
+	OCSPNextUpdate time.Time
+	Version        int   // number of the current Version, from 1
+	Oldest         int   // number of the oldest Version still kept
+	Generation     int64 // moves by one at every modification; the ETag
+	Bound          int   // how many domains use it
+	Created        time.Time
+	Updated        time.Time
+	Revision       int64 // store revision it was read at; 0 when not stored yet
 }
 
 // Version is one immutable key pair of a certificate: leaf, chain, sealed key and
@@ -54,8 +57,11 @@ type Version struct {
 	SignChain     [][]byte // SM2 only: as Chain, of the signing pair
 	SealedSignKey []byte   // SM2 only: as SealedKey, see signKeyContext
 	TrustRoots    [][]byte // DER of the CAs that client certificates must chain to
-	Created       time.Time
-	Revision      int64
+	OCSPStaple    []byte   // DER of an OCSP response (RFC 6960) about the leaf; may be empty
+	// OCSPNextUpdate is when the staple ends: it is not served afterwards.
+	OCSPNextUpdate time.Time
+	Created        time.Time
+	Revision       int64
 }
 
 // CertificateName claims a certificate name within a project and scope.

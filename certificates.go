@@ -57,6 +57,9 @@ func (s *Service) newcomer(ctx context.Context, projectID string, in Certificate
 	if err != nil {
 		return nil, err
 	}
+	if err := up.checkStapled(); err != nil {
+		return nil, err
+	}
 	version := s.version(up, projectID, cert.ID, 1)
 	cert.hold(version)
 	return &newcomer{cert, version, up.pair, up.warnings}, nil
@@ -134,6 +137,7 @@ func (c *Certificate) nameClaim() *CertificateName {
 // hold makes v the current version of c.
 func (c *Certificate) hold(v *Version) {
 	c.Version, c.Facts, c.HasTrustRoot = v.Number, v.Facts, len(v.TrustRoots) > 0
+	c.OCSPNextUpdate = v.OCSPNextUpdate
 }
 
 // detail describes c for the audit row.

@@ -20,6 +20,7 @@ type Domain struct {
 	MinTLS        string
 	RedirectHTTPS bool // plain HTTP answers a redirect to HTTPS
 	VerifyClient  bool // client certificates are demanded and verified
+	HSTS          bool // answers over HTTPS tell browsers to stay there (RFC 6797)
 	HTTPPort      int  // as sent; -1 is off
 	HTTPSPort     int
 	Upstream      string // URL requests are forwarded to; empty shows a built-in page

@@ -64,7 +64,7 @@ func (s *Service) newDomain(projectID, instanceID, groupID string, in DomainInpu
 	now := s.Now().UTC()
 	d := &Domain{
 		ID: NewID(), ProjectID: projectID, InstanceID: instanceID, GroupID: groupID, Name: in.Name, Host: host,
-		MinTLS: in.MinTLS, RedirectHTTPS: in.RedirectHTTPS, HTTPPort: valueOr(in.HTTPPort, 80),
+		MinTLS: in.MinTLS, RedirectHTTPS: in.RedirectHTTPS, HSTS: in.HSTS, HTTPPort: valueOr(in.HTTPPort, 80),
 		HTTPSPort: valueOr(in.HTTPSPort, 443), Upstream: in.Upstream, Created: now, Updated: now,
 	}
 	if d.MinTLS == "" {
@@ -134,6 +134,7 @@ func (s *Service) changed(ctx context.Context, old *Domain, c DomainChange, tx *
 	d.MinTLS = valueOr(c.MinTLS, d.MinTLS)
 	d.RedirectHTTPS = valueOr(c.RedirectHTTPS, d.RedirectHTTPS)
 	d.VerifyClient = valueOr(c.VerifyClient, d.VerifyClient)
+	d.HSTS = valueOr(c.HSTS, d.HSTS)
 	d.HTTPPort, d.HTTPSPort = valueOr(c.HTTPPort, d.HTTPPort), valueOr(c.HTTPSPort, d.HTTPSPort)
 	d.Upstream = valueOr(c.Upstream, d.Upstream)
 	d.Updated = s.Now().UTC()

@@ -64,6 +64,7 @@ type Policy struct {
 	MinTLS        string // the higher of the domain's and the edge's own floor
 	VerifyClient  bool
 	RedirectHTTPS bool
+	HSTS          bool
 	HTTP          bool   // served over plain HTTP
 	HTTPS         bool   // served over TLS
 	Upstream      string // empty: the built-in page

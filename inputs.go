@@ -11,7 +11,10 @@ type CertificateInput struct {
 	Scope      Scope
 	InstanceID string
 	// TrustedRootCA is optional on modify: nil keeps what is stored, "" removes it.
-	TrustedRootCA   *string
+	TrustedRootCA *string
+	// OCSPStaple is the base64 of a DER-encoded OCSP response. On modify nil keeps what is
+	// stored as long as the leaf is the same, "" removes it.
+	OCSPStaple      *string
 	Algorithm       keypair.Algorithm // optional; must agree with the key when given
 	CertContentSign string            // SM2 only
 	PrivateKeySign  Secret            // SM2 only
@@ -91,6 +94,7 @@ type DomainInput struct {
 	Name          string
 	MinTLS        string // empty: TLSv1.2
 	RedirectHTTPS bool
+	HSTS          bool
 	HTTPPort      *int // nil: 80
 	HTTPSPort     *int // nil: 443
 	Upstream      string
@@ -101,6 +105,7 @@ type DomainChange struct {
 	MinTLS        *string
 	RedirectHTTPS *bool
 	VerifyClient  *bool
+	HSTS          *bool
 	HTTPPort      *int
 	HTTPSPort     *int
 	Upstream      *string

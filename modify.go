@@ -1,8 +1,10 @@
 package lacre
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"lacre/keypair"
@@ -55,7 +57,7 @@ func (m *modification) attempt(ctx context.Context, projectID, id string) (int64
 	if err != nil {
 		return 0, err
 	}
-	m.written = Written{Certificate: next, Warnings: up.warnings}
+	m.written = Written{Certificate: next, Warnings: append(slices.Clip(up.warnings), m.stapleWarning(next)...)}
 	if m.opt.DryRun {
 		return 0, nil
 	}
@@ -118,10 +120,16 @@ func (m *modification) withContent(ctx context.Context, old, next *Certificate, 
 			}
 			kept.roots = current.TrustRoots
 		}
+		if up.staple == nil && current != nil && bytes.Equal(up.chain[0], current.Chain[0]) {
+			kept.staple, kept.ends = current.OCSPStaple, current.OCSPNextUpdate
+		}
 		if current != nil && kept.same(current) && m.opens(ctx, current) {
 			return &kept, nil
 		}
 		up = &kept
+	}
+	if err := up.checkStapled(); err != nil {
+		return nil, err
 	}
 	version := m.version(up, old.ProjectID, old.ID, old.Version+1)
 	next.hold(version)

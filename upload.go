@@ -16,8 +16,10 @@ import (
 type upload struct {
 	pair     *keypair.Pair
 	chain    [][]byte
-	sign     [][]byte // the chain of an SM2 signing pair, else nil
-	roots    [][]byte // nil when the input does not say
+	sign     [][]byte  // the chain of an SM2 signing pair, else nil
+	roots    [][]byte  // nil when the input does not say
+	staple   []byte    // nil when the input does not say
+	ends     time.Time // of the staple
 	warnings []string
 }
 
@@ -42,6 +44,9 @@ func (s *Service) read(in CertificateInput) (*upload, error) {
 	up := &upload{pair: pair, chain: ders(pair.Chain), warnings: pair.Warnings}
 	if pair.Signing != nil {
 		up.sign = ders(pair.Signing.Chain)
+	}
+	if err := up.readStaple(in.OCSPStaple, s.Now()); err != nil {
+		return nil, err
 	}
 	return up, up.readRoots(in.TrustedRootCA, s.Now())
 }
@@ -93,7 +98,7 @@ func pairError(err error) error {
 func (s *Service) version(up *upload, projectID, certificateID string, number int) *Version {
 	return &Version{
 		ProjectID: projectID, CertificateID: certificateID, Number: number, Facts: up.pair.Facts,
-		Chain: up.chain, SignChain: up.sign, TrustRoots: up.roots, Created: s.Now().UTC(),
+		Chain: up.chain, SignChain: up.sign, TrustRoots: up.roots, OCSPStaple: up.staple, OCSPNextUpdate: up.ends, Created: s.Now().UTC(),
 	}
 }
 
@@ -106,7 +111,8 @@ func (s *Service) seal(ctx context.Context, v *Version, pair *keypair.Pair) erro
 // same tells whether the upload is what v already holds. The keys need no look: each
 // was proven to belong to its leaf.
 func (up *upload) same(v *Version) bool {
-	return equalAll(up.chain, v.Chain) && equalAll(up.sign, v.SignChain) && equalAll(up.roots, v.TrustRoots)
+	return equalAll(up.chain, v.Chain) && equalAll(up.sign, v.SignChain) && equalAll(up.roots, v.TrustRoots) &&
+		bytes.Equal(up.staple, v.OCSPStaple)
 }
 
 func equalAll(a, b [][]byte) bool {

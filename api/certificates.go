@@ -23,6 +23,7 @@ func (x *exchange) certificateInput() (lacre.CertificateInput, error) {
 		Scope:           lacre.Scope(f.text("type")),
 		InstanceID:      f.text("instance_id"),
 		TrustedRootCA:   f.optionalText("trusted_root_ca"),
+		OCSPStaple:      f.optionalText("ocsp_staple"),
 		Algorithm:       keypair.Algorithm(f.text("algorithm_type")),
 		CertContentSign: f.text("cert_content_sign"),
 		PrivateKeySign:  lacre.Secret(f.text("private_key_sign")),

@@ -17,6 +17,7 @@ func (x *exchange) createDomain() (*reply, error) {
 		Name:          f.text("url_domain"),
 		MinTLS:        f.text("min_ssl_version"),
 		RedirectHTTPS: f.flag("is_http_redirect_to_https"),
+		HSTS:          f.flag("hsts_enabled"),
 		Upstream:      f.text("upstream"),
 	}
 	in.HTTPPort, in.HTTPSPort = x.ports(f)
@@ -49,6 +50,7 @@ func (x *exchange) modifyDomain() (*reply, error) {
 		MinTLS:        f.optionalText("min_ssl_version"),
 		RedirectHTTPS: f.optionalFlag("is_http_redirect_to_https"),
 		VerifyClient:  f.optionalFlag("verified_client_certificate_enabled"),
+		HSTS:          f.optionalFlag("hsts_enabled"),
 		Upstream:      f.optionalText("upstream"),
 	}
 	if change.MinTLS != nil && *change.MinTLS == "" {

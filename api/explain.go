@@ -78,6 +78,7 @@ type edgePolicy struct {
 	MinTLS        string `json:"min_ssl_version"`
 	VerifyClient  bool   `json:"verified_client_certificate_enabled"`
 	RedirectHTTPS bool   `json:"is_http_redirect_to_https"`
+	HSTS          bool   `json:"hsts_enabled"`
 	HTTP          bool   `json:"http_enabled"`
 	HTTPS         bool   `json:"https_enabled"`
 	Upstream      string `json:"upstream"`

@@ -143,12 +143,12 @@ func TestDomains(t *testing.T) {
 	group := w.group("shop")
 	a := w.post(group+"/domains", obj{
 		"url_domain": "www.a.test.", "min_ssl_version": "TLSv1.1", "is_http_redirect_to_https": true,
-		"ingress_http_port": -1, "ingress_https_port": 8443, "upstream": "http://10.0.0.7:8080",
+		"ingress_http_port": -1, "ingress_https_port": 8443, "upstream": "http://10.0.0.7:8080", "hsts_enabled": true,
 	}).ok(201)
 	want := obj{
 		"url_domain": "www.a.test.", "id": a.text("id"), "status": 3.0, "min_ssl_version": "TLSv1.1",
 		"is_http_redirect_to_https": true, "verified_client_certificate_enabled": false,
-		"ingress_http_port": -1.0, "ingress_https_port": 8443.0, "upstream": "http://10.0.0.7:8080",
+		"ingress_http_port": -1.0, "ingress_https_port": 8443.0, "upstream": "http://10.0.0.7:8080", "hsts_enabled": true,
 	}
 	if diff := cmp.Diff(want, a.object()); diff != "" {
 		t.Errorf("created (-want +got):\n%s", diff)
@@ -161,13 +161,17 @@ func TestDomains(t *testing.T) {
 	}
 	path := group + "/domains/" + a.text("id")
 	got := w.put(path, obj{"min_ssl_version": "TLSv1.3", "ingress_http_port": 80, "ingress_https_port": 443}).ok(201).object()
-	if got["min_ssl_version"] != "TLSv1.3" || got["is_http_redirect_to_https"] != true || got["ingress_https_port"] != 443.0 {
+	if got["min_ssl_version"] != "TLSv1.3" || got["is_http_redirect_to_https"] != true || got["ingress_https_port"] != 443.0 || got["hsts_enabled"] != true {
 		t.Errorf("got %v, want what was sent changed and the rest kept", got)
 	}
 	got = w.put(path, obj{"min_ssl_version": "", "is_http_redirect_to_https": false, "upstream": ""}).ok(201).object()
 	if got["min_ssl_version"] != "TLSv1.3" || got["is_http_redirect_to_https"] != false || got["upstream"] != "" {
 		t.Errorf("got %v, want an empty min_ssl_version to change nothing", got)
 	}
+	if got := w.put(path, obj{"min_ssl_version": "", "hsts_enabled": false}).ok(201).object(); got["hsts_enabled"] != false {
+		t.Errorf("got %v, want HSTS switched off", got)
+	}
+	w.put(path, obj{"min_ssl_version": "TLSv1.3", "hsts_enabled": "yes"}).refused(400, "APIG.2000", "parameterName:hsts_enabled")
 	w.put(path, obj{"min_ssl_version": "SSLv3"}).refused(400, "APIG.2011", "parameterName:min_ssl_version")
 	w.put(path, obj{"min_ssl_version": 1.2}).refused(400, "APIG.2000", "parameterName:min_ssl_version")
 	same := obj{"min_ssl_version": "TLSv1.3"}

@@ -37,6 +37,7 @@ type detailed struct {
 	NotBefore          string   `json:"not_before"`
 	SerialNumber       string   `json:"serial_number"`
 	Issuer             []string `json:"issuer"`
+	OCSPNextUpdate     string   `json:"ocsp_next_update,omitempty"` // an extension, with a staple only
 }
 
 // summaryOf shows a certificate in a list. A global one is of the instance "common",
@@ -57,12 +58,16 @@ func summaryOf(c *lacre.Certificate) summary {
 // detailOf shows one certificate: all but its text and its key, which are never shown.
 func detailOf(c *lacre.Certificate) detailed {
 	f := &c.Facts
-	return detailed{
+	d := detailed{
 		summary: summaryOf(c), Version: f.X509Version,
 		Organization: filled(f.Organization), OrganizationalUnit: filled(f.OrganizationalUnit),
 		Locality: filled(f.Locality), State: filled(f.State), Country: filled(f.Country),
 		NotBefore: utc(f.NotBefore), SerialNumber: f.SerialNumber, Issuer: filled(f.Issuer),
 	}
+	if !c.OCSPNextUpdate.IsZero() {
+		d.OCSPNextUpdate = utc(c.OCSPNextUpdate)
+	}
+	return d
 }
 
 // resolved is the CNAME status of every domain here: there is no such check.
@@ -75,11 +80,12 @@ type domainPolicy struct {
 	VerifyClient  bool   `json:"verified_client_certificate_enabled"`
 	HTTPPort      *int   `json:"ingress_http_port,omitempty"`
 	HTTPSPort     *int   `json:"ingress_https_port,omitempty"`
-	Upstream      string `json:"upstream"` // an extension
+	Upstream      string `json:"upstream"`     // an extension
+	HSTS          bool   `json:"hsts_enabled"` // an extension
 }
 
 func (x *exchange) policyOf(d *lacre.Domain) domainPolicy {
-	p := domainPolicy{MinTLS: d.MinTLS, RedirectHTTPS: d.RedirectHTTPS, VerifyClient: d.VerifyClient, Upstream: d.Upstream}
+	p := domainPolicy{MinTLS: d.MinTLS, RedirectHTTPS: d.RedirectHTTPS, VerifyClient: d.VerifyClient, Upstream: d.Upstream, HSTS: d.HSTS}
 	if x.product == apigw {
 		p.HTTPPort, p.HTTPSPort = &d.HTTPPort, &d.HTTPSPort
 	}

@@ -64,7 +64,7 @@ var (
 		"country": "[]", "not_before": "string", "serial_number": "string", "issuer": texts,
 	})
 	policyShape = obj{
-		"min_ssl_version": "string", "is_http_redirect_to_https": "bool", "verified_client_certificate_enabled": "bool", "upstream": "string",
+		"min_ssl_version": "string", "is_http_redirect_to_https": "bool", "verified_client_certificate_enabled": "bool", "upstream": "string", "hsts_enabled": "bool",
 	}
 	portsShape = map[string]obj{"apic": {}, "apigw": {"ingress_http_port": "float64", "ingress_https_port": "float64"}}
 	// The SDKs of the two products decode this one member differently.

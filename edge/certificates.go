@@ -122,7 +122,7 @@ func newer(old *version, v *lacre.Version) bool { return v.Number > old.number }
 // from a backup may have gone back, and given a number to another version since.
 func different(old *version, v *lacre.Version) bool {
 	return v.Number != old.number || !bytes.Equal(v.Chain[0], old.leaf) || !bytes.Equal(v.SealedKey, old.sealedKey) ||
-		old.signing.differs(v)
+		old.signing.differs(v) || old.staple.differs(v)
 }
 
 // offer makes v the current version of c where takes allows. When v supersedes

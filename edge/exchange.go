@@ -75,6 +75,7 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
 		x.status = status
+		x.strictTransport()
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
@@ -84,12 +85,29 @@ func (x *exchange) WriteHeader(status int) {
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.status = http.StatusOK
+		x.strictTransport()
 	}
 	x.start()
 	defer x.stop()
 	n, err := x.ResponseWriter.Write(b)
 	x.sent += int64(n)
 	return n, err
+}
+
+// aYear is what a site with HSTS says: of itself alone, since a domain here speaks for no
+// name below it.
+const aYear = "max-age=31536000"
+
+// strictTransport completes the header of a response. What an upstream says itself
+// holds; over plain HTTP nobody may say anything (RFC 6797 section 7.2).
+func (x *exchange) strictTransport() {
+	const name = "Strict-Transport-Security"
+	switch h := x.Header(); {
+	case x.in.TLS == nil:
+		h.Del(name)
+	case x.site != nil && x.site.hsts && h[name] == nil:
+		h.Set(name, aYear)
+	}
 }
 
 // FlushError is what http.ResponseController.Flush calls.

@@ -150,7 +150,7 @@ func (s *site) rule() *lacre.Rule {
 func (e *Edge) policyOf(s *site) *lacre.Policy {
 	p := &lacre.Policy{
 		MinTLS: versionName(max(e.cfg.MinTLS, s.minTLS)), VerifyClient: s.verifyClient,
-		RedirectHTTPS: s.redirect, HTTP: !s.noHTTP, HTTPS: !s.noHTTPS,
+		RedirectHTTPS: s.redirect, HSTS: s.hsts, HTTP: !s.noHTTP, HTTPS: !s.noHTTPS,
 	}
 	if s.upstream != nil && s.upstream.err == nil {
 		p.Upstream = s.upstream.String()

@@ -9,6 +9,7 @@ type policy uint8
 const (
 	onlyTLS13    policy = 1 << iota
 	verifyClient        // client certificates are demanded and verified
+	stapled             // an OCSP staple is presented
 	policies     = 1 << iota
 )
 
@@ -69,7 +70,11 @@ func (e *Edge) configOf(d decision) *tls.Config {
 	default:
 		return e.refuse
 	}
-	return e.config(d.version, d.key, d.site.policy())
+	p := d.site.policy()
+	if s := d.version.staple; s != nil && s.freshAt(e.cfg.Now()) {
+		p |= stapled
+	}
+	return e.config(d.version, d.key, p)
 }
 
 // config returns the shared config of an opened version for a policy.
@@ -90,6 +95,9 @@ func (e *Edge) newConfig(v *version, o *opened, p policy) *tls.Config {
 	c := &tls.Config{
 		Certificates: []tls.Certificate{o.certificate},
 		MinVersion:   e.cfg.MinTLS, CipherSuites: suites, NextProtos: protocols, Time: e.cfg.Now,
+	}
+	if p&stapled != 0 {
+		c.Certificates[0].OCSPStaple = v.staple.der
 	}
 	if p&onlyTLS13 != 0 {
 		c.MinVersion = tls.VersionTLS13

@@ -31,6 +31,7 @@ type metrics struct {
 	domains          *domainMetrics
 
 	notAfter *prometheus.Desc
+	staple   *prometheus.Desc
 	omitted  *prometheus.Desc
 }
 
@@ -64,6 +65,8 @@ func newMetrics(e *Edge) *metrics {
 		domains: newDomainMetrics(e.holdings, e.cfg.DomainMetrics),
 		notAfter: prometheus.NewDesc("lacre_certificate_not_after_timestamp_seconds",
 			"End of validity of the version that is served, soonest first.", []string{"project", "certificate"}, nil),
+		staple: prometheus.NewDesc("lacre_certificate_ocsp_next_update_timestamp_seconds",
+			"End of the OCSP staple of the version that is served, which is not presented afterwards.", []string{"project", "certificate"}, nil),
 		omitted: prometheus.NewDesc("lacre_certificate_not_after_omitted",
 			"Certificates left out of lacre_certificate_not_after_timestamp_seconds.", nil, nil),
 	}
@@ -145,6 +148,7 @@ func (m *metrics) request(status int) {
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.notAfter
+	ch <- m.staple
 	ch <- m.omitted
 }
 
@@ -158,6 +162,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, v := range shown {
 		ch <- prometheus.MustNewConstMetric(m.notAfter, prometheus.GaugeValue,
 			float64(v.notAfter.Unix()), v.served.key.project, v.served.key.id)
+		if v.staple != nil {
+			ch <- prometheus.MustNewConstMetric(m.staple, prometheus.GaugeValue,
+				float64(v.staple.ends.Unix()), v.served.key.project, v.served.key.id)
+		}
 	}
 	ch <- prometheus.MustNewConstMetric(m.omitted, prometheus.GaugeValue, float64(len(versions)-len(shown)))
 }

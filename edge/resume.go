@@ -25,7 +25,7 @@ func (e *Edge) ticketKeys(v *version, p policy) *ticketKeys {
 	leaf, roots := sha256.Sum256(v.leaf), digest(v.roots.ders)
 	return newTicketKeys(e.cfg.TicketSecret, e.cfg.Now, "tls",
 		[]byte(v.served.key.project), []byte(v.served.key.id), strconv.AppendInt(nil, int64(v.number), 10),
-		leaf[:], []byte{byte(p)}, roots[:])
+		leaf[:], []byte{byte(p &^ stapled)}, roots[:])
 }
 
 // noTicket is what a client gets when there is nothing to give: crypto/tls cannot leave

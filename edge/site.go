@@ -27,6 +27,7 @@ type site struct {
 
 	minTLS       uint16
 	verifyClient bool
+	hsts         bool
 	redirect     bool
 	noHTTP       bool      // the domain's HTTP port is -1: nothing over plain HTTP
 	noHTTPS      bool      // the domain's HTTPS port is -1: no handshake
@@ -51,7 +52,7 @@ func (h *holdings) newSite(d *lacre.Domain) *site {
 	s := &site{
 		id: strings.Clone(d.ID), project: h.name(d.ProjectID), instance: h.name(d.InstanceID), host: d.Host,
 		created: d.Created, revision: d.Revision,
-		minTLS: tlsVersion(d.MinTLS), verifyClient: d.VerifyClient, redirect: d.RedirectHTTPS,
+		minTLS: tlsVersion(d.MinTLS), verifyClient: d.VerifyClient, redirect: d.RedirectHTTPS, hsts: d.HSTS,
 		noHTTP: d.HTTPPort == -1, noHTTPS: d.HTTPSPort == -1,
 		upstream: h.upstreams.intern(d.Upstream),
 	}

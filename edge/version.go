@@ -43,6 +43,7 @@ type version struct {
 	chain               *bundle  // what follows the leaf
 	signing             *signing // SM2 only; leaf, sealedKey and chain are the encryption pair's
 	roots               *bundle  // what client certificates must chain to; may be empty
+	staple              *staple  // nil without one
 
 	opened  atomic.Pointer[opened]
 	opening sync.Mutex // single flight; taken only while opened is nil
@@ -60,6 +61,7 @@ func newVersion(s *served, v *lacre.Version, bundles *bundles) *version {
 		notBefore: v.Facts.NotBefore, notAfter: v.Facts.NotAfter,
 		leaf: bytes.Clone(v.Chain[0]), sealedKey: bytes.Clone(v.SealedKey),
 		chain: bundles.intern(v.Chain[1:]), roots: bundles.intern(v.TrustRoots),
+		staple: newStaple(v),
 	}
 }
 

@@ -57,6 +57,18 @@ func (u *upload) finish(chain []*x509.Certificate) ([]*x509.Certificate, error) 
 	return chain, nil
 }
 
+// issuerIn is the certificate that signed leaf, nil if it is not among certs: the next one
+// of the chain, the root that was dropped from it, or leaf itself. The link was verified.
+func issuerIn(leaf *x509.Certificate, chain, certs []*x509.Certificate) *x509.Certificate {
+	switch {
+	case len(chain) > 1:
+		return chain[1]
+	case selfIssued(leaf):
+		return leaf
+	}
+	return issuerOf(leaf, certs)
+}
+
 // issuerOf picks the certificate that claims to have signed child, nil without one.
 // It checks no signature, so that ordering is cheap however many equal names there are:
 // its choice is verified by checkLink, once, and must be right.

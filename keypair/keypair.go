@@ -13,6 +13,7 @@ import (
 type Pair struct {
 	Facts    Facts
 	Chain    []*x509.Certificate // leaf first, each signed by the next; no root
+	Issuer   *x509.Certificate   // the leaf's, nil when it was not uploaded
 	Key      crypto.Signer       // *rsa.PrivateKey, *ecdsa.PrivateKey or *sm2.PrivateKey, proven against the leaf
 	Signing  *Pair               // of an SM2 pair, which is itself for encryption; else nil
 	Warnings []string            // what was put right, for the uploader to read
@@ -30,12 +31,14 @@ const (
 	EncryptedKey Reason = "encrypted-key" // the private key is encrypted
 	NoSAN        Reason = "no-san"        // the leaf has no subject alternative name
 
+	InvalidStaple Reason = "invalid-field" // not an OCSP staple for the leaf
+
 	WrongUsage     Reason = "wrong-usage"     // an SM2 certificate in the place of the other
 	WrongAlgorithm Reason = "wrong-algorithm" // SM2 where it is not expected, or the other way round
 )
 
 // Error is a refused upload. Field is "cert_content", "private_key", "cert_content_sign",
-// "private_key_sign" or "trusted_root_ca"; Detail says what was found and what was expected.
+// "private_key_sign", "trusted_root_ca" or "ocsp_staple"; Detail says what was found and what was expected.
 type Error struct {
 	Reason Reason
 	Field  string
@@ -127,7 +130,7 @@ func (u *upload) check(leaf *x509.Certificate, certs []*x509.Certificate, key cr
 	if err := u.prove(key, leaf); err != nil {
 		return nil, err
 	}
-	return &Pair{Facts: factsOf(leaf), Chain: chain, Key: key, Warnings: u.warnings}, nil
+	return &Pair{Facts: factsOf(leaf), Chain: chain, Issuer: issuerIn(leaf, chain, certs), Key: key, Warnings: u.warnings}, nil
 }
 
 // leafOf returns the certificate that key belongs to, the first one if there are more.

@@ -69,7 +69,7 @@ func testEmpty(t *testing.T, s *store.Store) {
 }
 
 func testRoundTrip(t *testing.T, s *store.Store) {
-	all := everyRecord(id("roundtrip"))
+	all := append(everyRecord(id("roundtrip")), laterRecords(id("roundtrip"))...)
 	revision := put(t, s, all...)
 	for _, r := range all {
 		want := atRevision(r, revision)

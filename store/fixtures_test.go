@@ -83,6 +83,7 @@ func everyRecord(project string) []lacre.Record {
 		if f := v.FieldByName("ProjectID"); f.IsValid() {
 			f.SetString(project)
 		}
+		withoutLater(r)
 	}
 	// Versions come in two kinds: the last one is SM2, the other has one pair only.
 	for i, r := range all[:len(all)-1] {
@@ -92,6 +93,32 @@ func everyRecord(project string) []lacre.Record {
 		}
 	}
 	return all
+}
+
+// withoutLater unsets the fields that some records have and that came after the first
+// pinned ones: unset, they must leave no trace.
+func withoutLater(r lacre.Record) {
+	switch r := r.(type) {
+	case *lacre.Domain:
+		r.HSTS = false
+	case *lacre.Certificate:
+		r.OCSPNextUpdate = time.Time{}
+	case *lacre.Version:
+		r.OCSPStaple, r.OCSPNextUpdate = nil, time.Time{}
+	}
+}
+
+// laterRecords have every field set that withoutLater unsets.
+func laterRecords(project string) []lacre.Record {
+	d, c, v := &lacre.Domain{}, &lacre.Certificate{}, &lacre.Version{}
+	for _, r := range []lacre.Record{d, c, v} {
+		fill(reflect.ValueOf(r).Elem(), "Later")
+	}
+	d.ID, c.ID, v.CertificateID = "Later", "Later", "Later"
+	d.ProjectID, c.ProjectID, v.ProjectID = project, project, project
+	d.Revision, c.Revision, v.Revision = 0, 0, 0
+	v.SignChain, v.SealedSignKey = nil, nil
+	return []lacre.Record{d, c, v}
 }
 
 func fill(v reflect.Value, name string) {

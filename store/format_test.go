@@ -26,7 +26,7 @@ const golden = "testdata/format1.txt"
 func TestStoredFormat(t *testing.T) {
 	t.Parallel()
 	var now strings.Builder
-	for _, r := range everyRecord("p1") {
+	for _, r := range pinnedRecords() {
 		key, value, err := store.Encode(r)
 		if err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func TestStoredFormat(t *testing.T) {
 	if diff := cmp.Diff(string(pinned), now.String()); diff != "" {
 		t.Errorf("the stored format has changed: it needs a new format byte (-pinned +now):\n%s", diff)
 	}
-	lines, all := strings.Split(strings.TrimSpace(string(pinned)), "\n"), everyRecord("p1")
+	lines, all := strings.Split(strings.TrimSpace(string(pinned)), "\n"), pinnedRecords()
 	if len(lines) != len(all) {
 		t.Fatalf("%d records are pinned, there are %d kinds", len(lines), len(all))
 	}
@@ -53,6 +53,9 @@ func TestStoredFormat(t *testing.T) {
 		checkPinned(t, line, atRevision(all[i], 1))
 	}
 }
+
+// pinnedRecords are all records of the golden file, those with later fields last.
+func pinnedRecords() []lacre.Record { return append(everyRecord("p1"), laterRecords("p1")...) }
 
 func checkPinned(t *testing.T, line string, want lacre.Record) {
 	t.Helper()

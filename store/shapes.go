@@ -10,7 +10,7 @@ import (
 
 // The stored shapes. Identifying fields are in the key and only there. Fields are
 // numbered and the numbers are never reused. Older programs must refuse what they would
-// lose: a field that only some records have is added with omitempty, since a program that
+// lose: a field that only some records have is added with omitempty or omitzero, since a program that
 // does not know it refuses the records that have it and still reads the others; any other
 // change takes a new format byte.
 
@@ -51,6 +51,7 @@ type domainShape struct {
 	Bindings      []bindingShape `cbor:"11,keyasint"`
 	Created       time.Time      `cbor:"12,keyasint"`
 	Updated       time.Time      `cbor:"13,keyasint"`
+	HSTS          bool           `cbor:"14,keyasint,omitempty"`
 }
 
 type bindingShape struct {
@@ -70,6 +71,8 @@ type certificateShape struct {
 	Bound        int         `cbor:"9,keyasint"`
 	Created      time.Time   `cbor:"10,keyasint"`
 	Updated      time.Time   `cbor:"11,keyasint"`
+
+	OCSPNextUpdate time.Time `cbor:"12,keyasint,omitzero"`
 }
 
 type versionShape struct {
@@ -82,6 +85,10 @@ type versionShape struct {
 	// SM2 only.
 	SignChain     [][]byte `cbor:"6,keyasint,omitempty"`
 	SealedSignKey []byte   `cbor:"7,keyasint,omitempty"`
+
+	// With an OCSP staple only.
+	OCSPStaple     []byte    `cbor:"8,keyasint,omitempty"`
+	OCSPNextUpdate time.Time `cbor:"9,keyasint,omitzero"`
 }
 
 // factsShape converts from and to keypair.Facts as a whole: when a field is added
@@ -162,9 +169,10 @@ func pack(r lacre.Record) any {
 		return packDomain(r)
 	case *lacre.Certificate:
 		return certificateShape{r.Name, r.Scope, r.InstanceID, factsShape(r.Facts), r.HasTrustRoot,
-			r.Version, r.Oldest, r.Generation, r.Bound, r.Created, r.Updated}
+			r.Version, r.Oldest, r.Generation, r.Bound, r.Created, r.Updated, r.OCSPNextUpdate}
 	case *lacre.Version:
-		return versionShape{factsShape(r.Facts), r.Chain, r.SealedKey, r.TrustRoots, r.Created, r.SignChain, r.SealedSignKey}
+		return versionShape{factsShape(r.Facts), r.Chain, r.SealedKey, r.TrustRoots, r.Created,
+			r.SignChain, r.SealedSignKey, r.OCSPStaple, r.OCSPNextUpdate}
 	case *lacre.User:
 		return userShape{r.AccountID, r.AccountName, r.Name, r.PasswordHash, r.Roles, r.Disabled, r.Epoch, r.Created, r.Administrator}
 	case *lacre.AccessKey:
@@ -205,5 +213,5 @@ func packDomain(d *lacre.Domain) domainShape {
 		bindings[i] = bindingShape(b)
 	}
 	return domainShape{d.InstanceID, d.GroupID, d.Name, d.Host, d.MinTLS, d.RedirectHTTPS, d.VerifyClient,
-		d.HTTPPort, d.HTTPSPort, d.Upstream, bindings, d.Created, d.Updated}
+		d.HTTPPort, d.HTTPSPort, d.Upstream, bindings, d.Created, d.Updated, d.HSTS}
 }

@@ -41,6 +41,7 @@ func unpack(r lacre.Record, payload []byte, revision int64) error {
 		return read(payload, func(p versionShape) {
 			r.Facts, r.Chain, r.SealedKey, r.TrustRoots = keypair.Facts(p.Facts), p.Chain, p.SealedKey, p.TrustRoots
 			r.SignChain, r.SealedSignKey = p.SignChain, p.SealedSignKey
+			r.OCSPStaple, r.OCSPNextUpdate = p.OCSPStaple, p.OCSPNextUpdate
 			r.Created, r.Revision = p.Created, revision
 		})
 	case *lacre.User:
@@ -64,7 +65,7 @@ func unpackDomain(d *lacre.Domain, p domainShape, revision int64) {
 	d.InstanceID, d.GroupID, d.Name, d.Host = p.InstanceID, p.GroupID, p.Name, p.Host
 	d.MinTLS, d.RedirectHTTPS, d.VerifyClient = p.MinTLS, p.RedirectHTTPS, p.VerifyClient
 	d.HTTPPort, d.HTTPSPort, d.Upstream = p.HTTPPort, p.HTTPSPort, p.Upstream
-	d.Created, d.Updated, d.Revision = p.Created, p.Updated, revision
+	d.HSTS, d.Created, d.Updated, d.Revision = p.HSTS, p.Created, p.Updated, revision
 	if p.Bindings != nil {
 		d.Bindings = make([]lacre.Binding, len(p.Bindings))
 	}
@@ -75,7 +76,7 @@ func unpackDomain(d *lacre.Domain, p domainShape, revision int64) {
 
 func unpackCertificate(c *lacre.Certificate, p certificateShape, revision int64) {
 	c.Name, c.Scope, c.InstanceID = p.Name, p.Scope, p.InstanceID
-	c.Facts, c.HasTrustRoot = keypair.Facts(p.Facts), p.HasTrustRoot
+	c.Facts, c.HasTrustRoot, c.OCSPNextUpdate = keypair.Facts(p.Facts), p.HasTrustRoot, p.OCSPNextUpdate
 	c.Version, c.Oldest, c.Generation, c.Bound = p.Version, p.Oldest, p.Generation, p.Bound
 	c.Created, c.Updated, c.Revision = p.Created, p.Updated, revision
 }

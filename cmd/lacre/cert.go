@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -86,12 +87,14 @@ type pemFiles struct {
 	cert, key, ca     string
 	sm2               bool
 	signCert, signKey string
+	staple            string
 }
 
 func (p *pemFiles) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.cert, "cert", "", "PEM file with the leaf and its chain (mandatory)")
 	cmd.Flags().StringVar(&p.key, "key", "", "PEM file with the private key (mandatory)")
 	cmd.Flags().StringVar(&p.ca, "ca", "", "PEM file with the CAs that client certificates must chain to")
+	cmd.Flags().StringVar(&p.staple, "ocsp-staple", "", "DER file with an OCSP response about the leaf")
 	cmd.Flags().BoolVar(&p.sm2, "sm2", false, "SM2: --cert and --key are the encryption pair, --sign-cert and --sign-key the signing pair")
 	cmd.Flags().StringVar(&p.signCert, "sign-cert", "", "PEM file with the signing certificate (with --sm2)")
 	cmd.Flags().StringVar(&p.signKey, "sign-key", "", "PEM file with the private key of the signing certificate (with --sm2)")
@@ -128,7 +131,12 @@ func (p *pemFiles) body(name string) (map[string]any, error) {
 		}
 		body[field] = string(text)
 	}
-	return body, nil
+	if p.staple == "" {
+		return body, nil
+	}
+	der, err := os.ReadFile(p.staple)
+	body["ocsp_staple"] = base64.StdEncoding.EncodeToString(der)
+	return body, err
 }
 
 func createCommand(s *session) *cobra.Command {

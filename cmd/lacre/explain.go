@@ -24,6 +24,7 @@ type explanation struct {
 		MinTLS        string `json:"min_ssl_version"`
 		VerifyClient  bool   `json:"verified_client_certificate_enabled"`
 		RedirectHTTPS bool   `json:"is_http_redirect_to_https"`
+		HSTS          bool   `json:"hsts_enabled"`
 		HTTP          bool   `json:"http_enabled"`
 		HTTPS         bool   `json:"https_enabled"`
 		Upstream      string `json:"upstream"`
@@ -115,7 +116,7 @@ func (e *explanation) table(w io.Writer) error {
 		line("RULE", "%s", r)
 	}
 	if p := e.Policy; p != nil {
-		line("POLICY", "min %s, client certificate %v, redirect to HTTPS %v, HTTP %v, HTTPS %v", p.MinTLS, p.VerifyClient, p.RedirectHTTPS, p.HTTP, p.HTTPS)
+		line("POLICY", "min %s, client certificate %v, redirect to HTTPS %v, HSTS %v, HTTP %v, HTTPS %v", p.MinTLS, p.VerifyClient, p.RedirectHTTPS, p.HSTS, p.HTTP, p.HTTPS)
 		line("UPSTREAM", "%s", p.Upstream)
 	}
 	if c := e.Certificate; c != nil {
