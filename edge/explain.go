@@ -89,6 +89,13 @@ func (x *explanation) lost(s *site) {
 			x.out.Losers = append(x.out.Losers, l)
 		}
 	}
+	for _, slot := range s.slots[s.forTLS:] {
+		l := lacre.Loser{CertificateID: slot.key.id, Reason: "an SM2 certificate is presented over TLCP only"}
+		if v := slot.current.Load(); v != nil {
+			l.Certificate = v.shown()
+		}
+		x.out.Losers = append(x.out.Losers, l)
+	}
 	for _, rival := range x.edge.holdings.rivals(s) {
 		if rival.project == x.project {
 			x.out.Losers = append(x.out.Losers, lacre.Loser{Domain: rival.rule(), Reason: "an older domain names the same host"})

@@ -40,6 +40,9 @@ func TestTLSAndTLCPOnOnePort(t *testing.T) {
 	if got := w.serial(sites[0], onlyRSA); got != rsa.Cert.SerialNumber.String() {
 		t.Errorf("got serial %s, want the RSA leaf's", got)
 	}
+	if l := w.explain(hello(sites[0]), sites[0]).Losers; len(l) != 2 || l[1].Certificate == nil || l[1].Certificate.Algorithm != keypair.SM2 {
+		t.Errorf("explained with losers %+v, want the RSA and the SM2 certificate", l)
+	}
 	for _, suite := range []uint16{tlcp.ECC_SM4_GCM_SM3, tlcp.ECC_SM4_CBC_SM3} {
 		c := w.connectTLCP(ca, sites[0], onlySuite(suite))
 		if got := serials(c); got != serialsOf(d) {
