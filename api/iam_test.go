@@ -49,6 +49,9 @@ func TestSignedInByIAM(t *testing.T) {
 			"scope": scope,
 		}}, "Content-Type", "application/json;charset=utf8")
 	}
+	if got := w.as("").get(w.url+"/v3/projects", "X-Request-Id", "of-the-client").Header.Values("X-Request-Id"); len(got) != 1 || got[0] != "of-the-client" {
+		t.Errorf("got request ids %q from IAM, want the client's", got)
+	}
 	ask("wrong password", obj{"project": obj{"id": project.ID}}).ok(http.StatusUnauthorized)
 	scoped := ask(password, obj{"project": obj{"name": "north"}}).ok(http.StatusCreated).Header.Get("X-Subject-Token")
 	c := w.as(scoped)

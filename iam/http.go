@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -33,10 +34,11 @@ func (a *IAM) routes() *http.ServeMux {
 	return mux
 }
 
-// answering gives every answer a request id, and turns an error into IAM's form of it.
+// answering gives every answer a request id, unless the listener before gave it one, and
+// turns an error into IAM's form of it.
 func (a *IAM) answering(answer func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		id := lacre.NewID()
+		id := cmp.Or(w.Header().Get("X-Request-Id"), lacre.NewID())
 		w.Header().Set("X-Request-Id", id)
 		w.Header().Set("Cache-Control", "no-store")
 		err := answer(w, r)
