@@ -20,25 +20,26 @@ import (
 const demoHost = "shop.lacre.test"
 
 func demoCommand(env map[string]string) *cobra.Command {
-	var once bool
+	var once, sm2 bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See a certificate modified and served, in a temporary directory",
 		Long: `Start all of Lacre in a temporary directory with a throw-away CA and a small backend,
 create a certificate and a domain, show the handshake, modify the certificate as the
 API page says, and show the handshake again. Then it stays up for you to try more.`,
-		Example: "  lacre demo\n  lacre demo --once",
+		Example: "  lacre demo\n  lacre demo --once\n  lacre demo --sm2",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return demo(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), once)
+			return demo(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), once, sm2)
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "exit when the modification has been proven")
+	cmd.Flags().BoolVar(&sm2, "sm2", false, "with an SM2 certificate, served over TLCP")
 	return cmd
 }
 
 // demo runs a node and plays the visitor.
-func demo(ctx context.Context, out, talk io.Writer, once bool) (err error) {
+func demo(ctx context.Context, out, talk io.Writer, once, sm2 bool) (err error) {
 	dir, err := os.MkdirTemp("", "lacre-demo-")
 	if err != nil {
 		return err
@@ -57,7 +58,7 @@ func demo(ctx context.Context, out, talk io.Writer, once bool) (err error) {
 			return err
 		}
 		go func() {
-			err := visit(ctx, n, out, talk, once)
+			err := visit(ctx, n, out, talk, once, sm2)
 			if err != nil || once {
 				stop()
 			}
@@ -89,7 +90,7 @@ type visitor struct {
 	id       string // of the certificate
 }
 
-func visit(ctx context.Context, n *node, out, talk io.Writer, once bool) error {
+func visit(ctx context.Context, n *node, out, talk io.Writer, once, sm2 bool) error {
 	t := target{DataDir: n.cfg.DataDir}
 	if err := t.complete(nil); err != nil {
 		return err
@@ -102,7 +103,7 @@ func visit(ctx context.Context, n *node, out, talk io.Writer, once bool) error {
 	if err := readJSON(filepath.Join(n.cfg.DataDir, credentialsFile), &made); err != nil {
 		return err
 	}
-	ca, err := newDemoCA(time.Now())
+	ca, err := newDemoCA(time.Now(), sm2)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,10 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/emmansun/gmsm/smx509"
+
+	"lacre/tlcp"
 )
 
 // backend is the small server behind the demo's domain.
@@ -36,33 +41,64 @@ func startBackend() (*backend, error) {
 	return b, nil
 }
 
-// demoConn is one TLS connection to the edge.
+// demoConn is one TLS or TLCP connection to the edge.
 type demoConn struct {
-	*tls.Conn
+	net.Conn
 	answers *bufio.Reader
+	peer    *x509.Certificate // of TLCP, the encryption certificate
+	spoken  string
 }
 
 func (v *visitor) handshake(ctx context.Context) (*demoConn, error) {
-	roots := x509.NewCertPool()
-	roots.AddCert(v.ca.cert)
-	d := tls.Dialer{Config: &tls.Config{ServerName: demoHost, RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c, err := d.DialContext(ctx, "tcp", v.edge)
+	shake := v.handshakeTLS
+	if v.ca.sm2 {
+		shake = v.handshakeTLCP
+	}
+	c, err := shake(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("handshake with the edge: %w", err)
 	}
-	return &demoConn{c.(*tls.Conn), bufio.NewReader(c)}, nil
+	c.answers = bufio.NewReader(c)
+	return c, nil
 }
 
-func (c *demoConn) leaf() *x509.Certificate { return c.ConnectionState().PeerCertificates[0] }
+func (v *visitor) handshakeTLS(ctx context.Context) (*demoConn, error) {
+	roots := x509.NewCertPool()
+	roots.AddCert(v.ca.cert)
+	d := tls.Dialer{Config: &tls.Config{ServerName: demoHost, RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	c, err := d.DialContext(ctx, "tcp", v.edge)
+	if err != nil {
+		return nil, err
+	}
+	state := c.(*tls.Conn).ConnectionState()
+	return &demoConn{Conn: c, peer: state.PeerCertificates[0], spoken: tls.VersionName(state.Version)}, nil
+}
+
+func (v *visitor) handshakeTLCP(ctx context.Context) (*demoConn, error) {
+	roots := smx509.NewCertPool()
+	roots.AddCert((*smx509.Certificate)(v.ca.cert))
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", v.edge)
+	if err != nil {
+		return nil, err
+	}
+	c := tlcp.Client(raw, &tlcp.Config{ServerName: demoHost, RootCAs: roots})
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, raw.Close())
+	}
+	state := c.ConnectionState()
+	return &demoConn{Conn: c, peer: state.PeerCertificates[1].ToX509(), spoken: "TLCP " + tlcp.CipherSuiteName(state.CipherSuite)}, nil
+}
+
+func (c *demoConn) leaf() *x509.Certificate { return c.peer }
 
 func (c *demoConn) fingerprint() string {
 	sum := sha256.Sum256(c.leaf().Raw)
 	return hex.EncodeToString(sum[:])
 }
 
-func (c *demoConn) version() string { return tls.VersionName(c.ConnectionState().Version) }
+func (c *demoConn) version() string { return c.spoken }
 
 // get asks for a page on this very connection.
 func (c *demoConn) get(path string) (string, error) {
@@ -95,7 +131,9 @@ func (v *visitor) invite(n *node, t target) error {
 		return err
 	}
 	dir := n.cfg.DataDir
-	for name, text := range map[string]string{"next.pem": next.certPEM, "next.key": next.keyPEM, "ca.pem": toPEM("CERTIFICATE", v.ca.cert.Raw)} {
+	files := next.files()
+	files["ca.pem"] = toPEM("CERTIFICATE", v.ca.cert.Raw)
+	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return err
 		}
@@ -104,10 +142,10 @@ func (v *visitor) invite(n *node, t target) error {
 Still up. Try in another terminal (stop with Ctrl-C, everything is thrown away then):
 
   # what is served now
-  curl --cacert %[1]s/ca.pem --resolve %[2]s:%[3]s:127.0.0.1 https://%[2]s:%[3]s/
+  %[2]s
 
   # rotate again, with the command ...
-  lacre cert modify demo_cert --data-dir %[1]s --cert %[1]s/next.pem --key %[1]s/next.key
+  lacre cert modify demo_cert --data-dir %[1]s %[3]s
 
   # ... or with nothing but curl
   TOKEN=$(curl -s -o /dev/null -D - %[4]s/v3/auth/tokens -H 'Content-Type: application/json' -d '{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"%[5]s","password":"%[6]s","domain":{"name":"%[7]s"}}}},"scope":{"project":{"id":"%[8]s"}}}}' | tr -d '\r' | awk 'tolower($1)=="x-subject-token:"{print $2}')
@@ -115,8 +153,25 @@ Still up. Try in another terminal (stop with Ctrl-C, everything is thrown away t
 
   # the API document, health and metrics
   curl %[4]s/openapi.yaml ; curl %[4]s/readyz ; curl %[4]s/metrics
-`, dir, demoHost, portOf(v.edge), v.base, t.User, t.Password, t.Account, t.Project, v.id)
+`, dir, v.look(dir), v.renewal(dir), v.base, t.User, t.Password, t.Account, t.Project, v.id)
 	return err
+}
+
+// look is the command that shows what is served.
+func (v *visitor) look(dir string) string {
+	if v.ca.sm2 {
+		return fmt.Sprintf("lacre tlcp connect %s --sni %s --ca %s/ca.pem", v.edge, demoHost, dir)
+	}
+	port := portOf(v.edge)
+	return fmt.Sprintf("curl --cacert %s/ca.pem --resolve %s:%s:127.0.0.1 https://%s:%s/", dir, demoHost, port, demoHost, port)
+}
+
+// renewal names the files of the next certificate, as 'cert modify' wants them.
+func (v *visitor) renewal(dir string) string {
+	if v.ca.sm2 {
+		return strings.ReplaceAll("--sm2 --cert DIR/next-enc.pem --key DIR/next-enc.key --sign-cert DIR/next-sign.pem --sign-key DIR/next-sign.key", "DIR", dir)
+	}
+	return strings.ReplaceAll("--cert DIR/next.pem --key DIR/next.key", "DIR", dir)
 }
 
 func portOf(address string) string {
