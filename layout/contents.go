@@ -117,11 +117,17 @@ func (c *contents) blocks(text []byte) {
 		switch {
 		case strings.HasSuffix(block.Type, "CERTIFICATE"): // X509 and TRUSTED ones, too
 			c.certs = append(c.certs, readCert(block.Bytes))
-		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+		case isKey(block):
 			c.key(block)
 		}
 		clear(block.Bytes)
 	}
+}
+
+// isKey tells whether a block is a private key that a TLS server could have: somebody's
+// SSH key is not.
+func isKey(block *pem.Block) bool {
+	return strings.HasSuffix(block.Type, "PRIVATE KEY") && !strings.HasPrefix(block.Type, "OPENSSH")
 }
 
 func (c *contents) key(block *pem.Block) {
@@ -192,7 +198,7 @@ var (
 func sniff(path string, text []byte) (kind, string) {
 	switch {
 	case bytes.Contains(text, []byte("-----BEGIN ")):
-		return other, "no PEM certificate or key in it that is whole"
+		return other, "no whole certificate or key of a TLS server in its PEM"
 	case bytes.IndexByte(text, 0) >= 0:
 		return other, binary(path)
 	case filepath.Base(path) == "nginx.conf", nginxLine.Match(text):

@@ -168,7 +168,7 @@ func TestWhatIsNoPairIsSaid(t *testing.T) {
 		"FAILED dangling: no such file or directory",
 		"README: no PEM certificate or key in it",
 		"ca.crt: CA certificates only",
-		"cut.pem: no PEM certificate or key in it that is whole",
+		"cut.pem: no whole certificate or key of a TLS server in its PEM",
 		"der.crt: binary, not PEM",
 		"huge.pem: larger than 1 MiB",
 		"lonely.crt: its private key is not among the files",
@@ -201,13 +201,19 @@ func TestEncryptedKeysAreLeftToTheServer(t *testing.T) {
 	f.write("a/y.crt", f.ca.Leaf(t, []string{"y.test"}).ChainPEM())
 	f.write("a/y.crt.key", legacy)
 	f.write("b/server.crt", f.ca.Leaf(t, []string{"b.test"}).ChainPEM())
-	f.write("b/secret.pem", encrypted)
+	f.write("b/secret.pem", encrypted) // may be anybody's
+	f.write("d/ssh.crt", f.ca.Leaf(t, []string{"d.test"}).ChainPEM())
+	f.write("d/ssh.key", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n")
 	f.write("c/both.pem", f.ca.Leaf(t, []string{"c.test"}).ChainPEM(), encrypted)
 	pairs, notes := f.find()
 	f.want("pairs", pairs,
 		"a/x.crt a/x.key x.test", "a/y.crt a/y.crt.key y.test",
-		"b/server.crt b/secret.pem b.test", "c/both.pem c/both.pem c.test")
-	f.want("notes", notes)
+		"c/both.pem c/both.pem c.test")
+	f.want("notes", notes,
+		"d/ssh.key: no whole certificate or key of a TLS server in its PEM",
+		"b/server.crt: its private key is not among the files",
+		"d/ssh.crt: its private key is not among the files",
+		"b/secret.pem: a private key of none of the certificates")
 }
 
 func TestCertbot(t *testing.T) {

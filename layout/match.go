@@ -139,16 +139,14 @@ func nearest(c *contents, files []*contents) *contents {
 }
 
 // related is that of the unreadable keys in its directory which goes with a certificate by
-// its name, or because it is the only one there.
+// its name. Nothing else would do: a key that is not the certificate's is not to be sent
+// anywhere.
 func related(c *contents, opaque []*contents) *contents {
 	at := slices.IndexFunc(opaque, func(k *contents) bool { return k == c || sameStem(c.path, k.path) })
-	switch {
-	case at >= 0:
-		return opaque[at]
-	case len(opaque) == 1 && len(opaque[0].certs) == 0:
-		return opaque[0]
+	if at < 0 {
+		return nil
 	}
-	return nil
+	return opaque[at]
 }
 
 // sameStem tells whether two file names say that they belong together: foo.crt with

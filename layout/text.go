@@ -74,7 +74,7 @@ func pieces(path string) (*parts, error) {
 		switch {
 		case strings.HasSuffix(block.Type, "CERTIFICATE"):
 			p.certs = append(p.certs, block)
-		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+		case isKey(block):
 			p.keys = append(p.keys, block)
 		}
 	}

@@ -214,7 +214,9 @@ func TestImportNeverSwitchesVerificationOff(t *testing.T) {
 	leaf := w.leaf("secure.import.test", 1)
 	for name, text := range map[string]string{
 		"s.pem": leaf.ChainPEM() + leaf.KeyPEM(), "ca.pem": w.ca.PEM(),
-		"nginx.conf": `http { server { server_name secure.import.test; ssl_certificate s.pem; ssl_certificate_key s.pem;
+		"nginx.conf": `http {
+			server { listen 8443 ssl; server_name secure.import.test; ssl_certificate s.pem; ssl_certificate_key s.pem; }
+			server { listen 443 ssl; server_name secure.import.test; ssl_certificate s.pem; ssl_certificate_key s.pem;
 			ssl_client_certificate ca.pem; ssl_verify_client on; } }`,
 	} {
 		os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)
@@ -227,8 +229,8 @@ func TestImportNeverSwitchesVerificationOff(t *testing.T) {
 	if !verifies() {
 		t.Fatal("the domain does not verify clients, although nginx did")
 	}
-	// The same certificate without a configuration: its names without verification.
-	imported(t, exitDone, nil, filepath.Join(dir, "s.pem"), "--data-dir", n.cfg.DataDir, "--bind")
+	// The same certificate without a configuration, and so without verification.
+	imported(t, exitFailed, nil, filepath.Join(dir, "s.pem"), "--data-dir", n.cfg.DataDir, "--bind")
 	if !verifies() {
 		t.Error("importing the file alone switched verification off")
 	}
@@ -243,4 +245,16 @@ func (w *world) servedAny(host string) (*x509.Certificate, error) {
 	defer c.Close()
 	leaf := c.ConnectionState().PeerCertificates[0]
 	return leaf, leaf.VerifyHostname(host)
+}
+
+// What files are called does not speak to the terminal that the report is shown at.
+func TestImportReportIsPrintable(t *testing.T) {
+	n := inProcess(t, t.TempDir(), time.Now)
+	dir := t.TempDir()
+	os.WriteFile(filepath.Join(dir, "x\x1b]0;y\a.pem"), []byte("none"), 0o600)
+	var stdout, stderr bytes.Buffer
+	run(t.Context(), []string{"import", dir, "--data-dir", n.cfg.DataDir}, nil, &stdout, &stderr)
+	if got := stdout.String(); strings.ContainsAny(got, "\x1b\a") || !strings.Contains(got, "]0;y") {
+		t.Errorf("got %q, want the name without control characters", got)
+	}
 }

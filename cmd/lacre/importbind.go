@@ -86,11 +86,12 @@ func (b *binder) claims(pairs []*layout.Pair, rows []*importRow) map[string][]cl
 	return all
 }
 
-// chosen leaves one claim of each algorithm, which is what a domain takes: one that a
-// configuration makes before one that a certificate makes, then the newest.
+// chosen leaves one claim of each algorithm, which is what a domain takes: one that wants
+// clients verified before any other, so that they are; one that a configuration makes
+// before one that a certificate makes; then the newest.
 func (b *binder) chosen(claims []claim) []claim {
 	slices.SortStableFunc(claims, func(x, y claim) int {
-		return cmp.Or(boolCompare(x.host.Derived, y.host.Derived), y.pair.Leaf.NotBefore.Compare(x.pair.Leaf.NotBefore))
+		return cmp.Or(boolCompare(y.host.Verify, x.host.Verify), boolCompare(x.host.Derived, y.host.Derived), y.pair.Leaf.NotBefore.Compare(x.pair.Leaf.NotBefore))
 	})
 	first := map[keypair.Algorithm]*importRow{}
 	return slices.DeleteFunc(claims, func(c claim) bool {

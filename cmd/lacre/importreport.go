@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -71,9 +72,19 @@ func (im *importing) report(cmd *cobra.Command, rows []*importRow) error {
 		for _, w := range r.Warnings {
 			why = strings.TrimPrefix(why+"; warning: "+w, "; ")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Result, r.File, cmp.Or(r.Name, "-"), cmp.Or(strings.Join(r.Hosts, ","), "-"), why)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Result, printable(r.File), cmp.Or(r.Name, "-"), printable(cmp.Or(strings.Join(r.Hosts, ","), "-")), printable(why))
 	}
 	return t.Flush()
+}
+
+// printable keeps what files and certificates say from speaking to the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }
 
 func (im *importing) summary(rows []*importRow) string {
