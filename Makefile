@@ -7,10 +7,11 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CADDY       := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 FUZZTIME    ?= 60s
+SOAK        ?= 1h
 
 export CGO_ENABLED ?= 0
 
-.PHONY: all build demo test deps race rotation sdk lint vuln fuzz nightly bench clean
+.PHONY: all build demo test deps race rotation sdk lint vuln fuzz nightly soak bench clean
 
 all: build
 
@@ -70,9 +71,13 @@ fuzz: ## every fuzz target for FUZZTIME each
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
 
-nightly: fuzz ## the long runs: 200 kills, more rotations
+nightly: fuzz soak ## the long runs: 200 kills, more rotations, the soak
 	LACRE_NIGHTLY=1 CGO_ENABLED=1 $(GO) test -race -timeout 60m -run 'Crash|Rotation' ./cmd/lacre ./store ./edge
 	LACRE_NIGHTLY=1 $(GO) test -run CBCTiming -v ./tlcp
+
+# Without the race detector, whose memory is not that of the product.
+soak: ## 2,000 connections of every kind for SOAK while certificates are rotated
+	LACRE_NIGHTLY=1 LACRE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestSoak ./cmd/lacre
 
 # The peers that are missing are installed; without a way to get them the figures say so.
 bench: build bin/peers/caddy ## figures of this machine, into bench/results
