@@ -48,8 +48,8 @@ type Config struct {
 	// algorithm and usage. For tests and diagnosis only.
 	InsecureSkipVerify bool
 
-	// VerifyPeer, if set, is called at the end of every handshake, resumed or full, after
-	// the checks of this package. Its error ends the handshake: with the Alert in it if
+	// VerifyPeer, if set, is called in every handshake, resumed or full, after the checks
+	// of this package and before the handshake is complete. Its error ends the handshake: with the Alert in it if
 	// there is one, else with bad_certificate.
 	VerifyPeer func(ConnectionState) error
 

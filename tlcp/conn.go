@@ -101,7 +101,10 @@ func (c *Conn) handshake() error {
 // io.EOF after the peer's close_notify; a connection that ends without one is cut off,
 // which is io.ErrUnexpectedEOF.
 func (c *Conn) Read(b []byte) (int, error) {
-	if err := c.Handshake(); err != nil {
+	switch err := c.Handshake(); {
+	case errors.Is(err, io.EOF): // to who reads data this would be its orderly end
+		return 0, io.ErrUnexpectedEOF
+	case err != nil:
 		return 0, err
 	}
 	if len(b) == 0 {

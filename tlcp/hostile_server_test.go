@@ -201,7 +201,7 @@ func TestHostileCertificateRequest(t *testing.T) {
 		wantAlert(t, "cut", err, AlertDecodeError, false)
 	}
 	overrun := append([]byte{}, good...)
-	overrun[5] = 0xff
+	overrun[6] = 0xff
 	_, err := parseCertificateRequest(overrun)
 	wantAlert(t, "overrun", err, AlertDecodeError, false)
 }

@@ -192,3 +192,23 @@ func TestClientNeedsName(t *testing.T) {
 		t.Errorf("got the name %q, want none", name)
 	}
 }
+
+// A peer that goes away in the handshake is no orderly end to who reads.
+func TestEndInHandshake(t *testing.T) {
+	t.Parallel()
+	k := newTestPKI(t)
+	for name, last := range map[string][]byte{"FIN": nil, "close_notify": append(header(21, Version, 2), 1, 0)} {
+		c, s := tcpPair(t)
+		if _, err := c.Write(last); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.(*net.TCPConn).CloseWrite()
+		server := Server(s, &Config{KeyPair: k.server})
+		if err := server.Handshake(); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: handshake: got %v, want %v", name, err, io.EOF)
+		}
+		if _, err := io.ReadAll(server); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%s: read: got %v, want %v", name, err, io.ErrUnexpectedEOF)
+		}
+	}
+}

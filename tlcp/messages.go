@@ -88,10 +88,10 @@ func parseCiphertext(body []byte) ([]byte, error) {
 	return ciphertext, nil
 }
 
-// marshalCertificateRequest asks for certificates of any of the named authorities;
-// ecdsa_sign stands for SM2.
+// marshalCertificateRequest asks for certificates of any of the named authorities.
+// ecdsa_sign stands for SM2; rsa_sign is there because every implementation sends both.
 func marshalCertificateRequest(authorities [][]byte) []byte {
-	const ecdsaSign = 64
+	const rsaSign, ecdsaSign = 1, 64
 	var names []byte
 	for _, name := range authorities {
 		if len(names)+2+len(name) > 1<<16-1 {
@@ -100,7 +100,7 @@ func marshalCertificateRequest(authorities [][]byte) []byte {
 		}
 		names = appendVector16(names, name)
 	}
-	return message(typeCertificateRequest, appendVector16([]byte{1, ecdsaSign}, names))
+	return message(typeCertificateRequest, appendVector16([]byte{2, rsaSign, ecdsaSign}, names))
 }
 
 // parseCertificateRequest returns the DER names of the authorities.

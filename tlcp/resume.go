@@ -72,6 +72,7 @@ func (h *serverHandshake) resume(s *SessionState) error {
 	c := h.c
 	c.resumed, c.suite, h.answer.suite, h.master = true, s.CipherSuite, s.CipherSuite, s.master
 	h.answer.sessionID = h.hello.sessionID
+	h.answer.named = false // RFC 6066 section 3: not when resuming
 	if err := c.verifyPeer(); err != nil {
 		return err
 	}

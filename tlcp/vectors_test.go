@@ -79,6 +79,7 @@ func TestVectorMessages(t *testing.T) {
 			if err != nil || len(names) != 1 {
 				t.Errorf("got %d authorities, %v, want 1", len(names), err)
 			}
+			equal(t, "CertificateRequest", marshalCertificateRequest(names), find(t, list, "s2c", typeCertificateRequest).raw)
 			equal(t, "client's Certificate", v.pair(t, v.Client).message, find(t, list, "c2s", typeCertificate).raw)
 		}
 	})
