@@ -140,7 +140,7 @@ func (s *server) account(rec *recorder, r *http.Request, took time.Duration) {
 		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", rec.status),
 		slog.String("code", rec.code), slog.Duration("took", took), slog.Int("bytes", rec.bytes),
 		slog.String("project", rec.caller.ProjectID), slog.String("user", rec.caller.UserName),
-		slog.String("source", source(r)), slog.String("request_id", rec.requestID))
+		slog.String("source", source(r)), slog.String("request_id", rec.Header().Get("X-Request-Id")))
 }
 
 // source is the address of the peer. Forwarding headers are not believed: anyone can
@@ -153,7 +153,7 @@ func source(r *http.Request) string {
 	return host
 }
 
-// identity passes a request on to IAM.
+// identity passes a request on to IAM, which may give it an id of its own.
 func (s *server) identity(w http.ResponseWriter, r *http.Request) {
 	if !s.identify.take(place(r), s.Now()) {
 		s.identityThrottled(w.(*recorder))
