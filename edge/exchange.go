@@ -76,6 +76,9 @@ func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
 		x.status = status
 		x.strictTransport()
+		if b := x.body; b != nil && x.in.ProtoMajor == 1 && !b.ended.Load() {
+			b.taken.Store(true)
+		}
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
@@ -156,6 +159,7 @@ type body struct {
 	reading *time.Timer
 	stalled atomic.Bool // written by the timer
 	broken  atomic.Bool // it could not be read: bad chunks, or another length than declared
+	taken   atomic.Bool // net/http reads the rest itself before it answers over HTTP/1
 	ended   atomic.Bool // read to its end, by the transport's goroutine
 }
 
@@ -168,6 +172,9 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.reading.Stop()
+	if b.taken.Load() { // what was read may not be what comes next, nor the end be the end
+		return 0, http.ErrBodyReadAfterClose
+	}
 	switch {
 	case err == io.EOF:
 		b.ended.Store(true)

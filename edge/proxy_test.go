@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"strconv"
 	"strings"
 	"testing"
@@ -192,6 +193,111 @@ func TestStreaming(t *testing.T) {
 			next <- struct{}{}
 		}
 	})
+}
+
+// TestStreamingUp: each piece of a request arrives before the next is made; over HTTP/2 the
+// answer to it, too. Over HTTP/1.1 net/http answers when the request has ended.
+func TestStreamingUp(t *testing.T) {
+	w := newWorld(t)
+	arrived := make(chan string)
+	b := backend(t, func(rw http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(rw).EnableFullDuplex()
+		piece := make([]byte, 100)
+		for {
+			n, err := r.Body.Read(piece)
+			if err != nil {
+				return
+			}
+			arrived <- string(piece[:n])
+			if r.Header.Get("X-Echo") != "" {
+				rw.Write(piece[:n])
+				rw.(http.Flusher).Flush()
+			}
+		}
+	})
+	w.site("a.example.com", upstream(b.URL))
+	t.Run("HTTP 1.1", func(t *testing.T) {
+		c := w.connect("a.example.com")
+		io.WriteString(c, "POST / HTTP/1.1\r\nHost: a.example.com\r\nTransfer-Encoding: chunked\r\n\r\n")
+		exchangePieces(t, httputil.NewChunkedWriter(c), arrived, nil)
+	})
+	t.Run("HTTP 2", func(t *testing.T) {
+		body, pieces := io.Pipe()
+		defer pieces.Close()
+		r, _ := http.NewRequest("POST", "https://a.example.com/", body)
+		r.Header.Set("X-Echo", "yes")
+		answer := make(chan *http.Response, 1)
+		go func() {
+			resp, err := w.client(true).Do(r)
+			if err != nil {
+				t.Error(err)
+			}
+			answer <- resp
+		}()
+		exchangePieces(t, pieces, arrived, func() io.Reader { return (<-answer).Body })
+	})
+}
+
+// TestEarlyAnswer: when an upstream answers before it has read a request over HTTP/1.1,
+// net/http takes the rest of the request away. The upstream must then never believe that it
+// has all of it.
+func TestEarlyAnswer(t *testing.T) {
+	w := newWorld(t)
+	whole, broken := make(chan string, 1), make(chan error, 1)
+	b := backend(t, func(rw http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(rw).EnableFullDuplex()
+		rw.WriteHeader(200)
+		rw.(http.Flusher).Flush()
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			broken <- err
+			return
+		}
+		whole <- string(body)
+	})
+	w.site("a.example.com", upstream(b.URL))
+	const pieces = 50
+	want := strings.Repeat("piece", pieces)
+	for range 20 {
+		c := w.connect("a.example.com")
+		io.WriteString(c, "POST / HTTP/1.1\r\nHost: a.example.com\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for range pieces {
+			io.WriteString(c, "5\r\npiece\r\n")
+			time.Sleep(time.Millisecond / 4)
+		}
+		io.WriteString(c, "0\r\n\r\n")
+		select {
+		case got := <-whole:
+			if got != want {
+				t.Fatalf("the upstream got %d of %d bytes as the whole body", len(got), len(want))
+			}
+		case <-broken:
+		}
+		c.Close()
+	}
+}
+
+// exchangePieces sends pieces one by one, each only when the last was at the upstream and,
+// if begin is there to return what comes back, came back.
+func exchangePieces(t *testing.T, out io.Writer, arrived chan string, begin func() io.Reader) {
+	t.Helper()
+	var in *bufio.Reader
+	for i := range 5 {
+		piece := fmt.Sprintf("piece %d\n", i)
+		io.WriteString(out, piece)
+		if got := <-arrived; got != piece {
+			t.Fatalf("the upstream got %q, want %q", got, piece)
+		}
+		if begin == nil {
+			continue
+		}
+		if in == nil {
+			in = bufio.NewReader(begin())
+		}
+		if back, err := in.ReadString('\n'); back != piece {
+			t.Fatalf("got %q, %v back, want %q", back, err, piece)
+		}
+	}
 }
 
 // zeros is a large body that exists nowhere as a whole.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -64,21 +65,23 @@ func (f *fickle) serve(c net.Conn) {
 // else at most once, for its first sending may have had its effect (RFC 9110, 9.2.2).
 func TestRequestsAreRepeatedOnlyWhereThatIsSafe(t *testing.T) {
 	for _, test := range []struct {
-		method, body string
-		status       int
-		sent         int // how often the upstream got it
+		method, body, key string
+		status            int
+		sent              int // how often the upstream got it
 	}{
-		{"GET", "", 200, 2},
-		{"HEAD", "", 200, 2},
-		{"OPTIONS", "", 200, 2},
-		{"POST", "x", 502, 1},
-		{"POST", "", 502, 1},
-		{"PUT", "x", 502, 1}, // its body is gone
-		{"PATCH", "x", 502, 1},
-		{"DELETE", "", 502, 1},
-		{"GET", "x", 502, 1},
+		{"GET", "", "", 200, 2},
+		{"HEAD", "", "", 200, 2},
+		{"OPTIONS", "", "", 200, 2},
+		{"POST", "x", "", 502, 1},
+		{"POST", "", "", 502, 1},
+		{"POST", "", "k", 200, 2}, // the client says that it is idempotent
+		{"POST", "x", "k", 502, 1},
+		{"PUT", "x", "", 502, 1}, // its body is gone
+		{"PATCH", "x", "", 502, 1},
+		{"DELETE", "", "", 502, 1},
+		{"GET", "x", "", 502, 1},
 	} {
-		t.Run(fmt.Sprintf("%s %q", test.method, test.body), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %q %q", test.method, test.body, test.key), func(t *testing.T) {
 			w := newWorld(t)
 			f := newFickle(t)
 			f.reads.Store(true)
@@ -88,6 +91,9 @@ func TestRequestsAreRepeatedOnlyWhereThatIsSafe(t *testing.T) {
 				t.Fatalf("the first request: got %d, %v, want 200", status, err)
 			}
 			r, _ := http.NewRequest(test.method, "https://a.example.com/", strings.NewReader(test.body))
+			if test.key != "" {
+				r.Header.Set("Idempotency-Key", test.key)
+			}
 			resp, err := client.Do(r)
 			if err != nil {
 				t.Fatal(err)
@@ -121,16 +127,24 @@ func TestStaleConnections(t *testing.T) {
 	}
 }
 
+// counted starts an upstream that counts the connections to it.
+func counted(t *testing.T, opened *atomic.Int64, handler http.HandlerFunc) *httptest.Server {
+	s := httptest.NewUnstartedServer(handler)
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}
+
 // TestConnectionsAreReused by requests of any client, so that an upstream sees few.
 func TestConnectionsAreReused(t *testing.T) {
 	w := newWorld(t)
 	var opened atomic.Int64
-	b := backend(t, func(rw http.ResponseWriter, r *http.Request) { io.Copy(rw, r.Body) })
-	b.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			opened.Add(1)
-		}
-	}
+	b := counted(t, &opened, func(rw http.ResponseWriter, r *http.Request) { io.Copy(rw, r.Body) })
 	w.site("a.example.com", upstream(b.URL))
 	w.site("b.example.com", upstream(b.URL))
 	for range 5 {
@@ -152,19 +166,16 @@ func TestConnectionsAreReused(t *testing.T) {
 // connection for each request over some small number costs more than the request.
 func TestIdleConnectionsAreKept(t *testing.T) {
 	w := newWorld(t)
-	const atOnce = 200
-	var opened atomic.Int64
-	together := make(chan chan struct{}, atOnce)
-	b := backend(t, func(_ http.ResponseWriter, r *http.Request) {
-		proceed := make(chan struct{})
-		together <- proceed
-		<-proceed
-	})
-	b.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			opened.Add(1)
+	const atOnce = 100
+	var opened, under atomic.Int64
+	proceed := make(chan struct{})
+	b := counted(t, &opened, func(_ http.ResponseWriter, r *http.Request) {
+		under.Add(1)
+		select {
+		case <-proceed:
+		case <-r.Context().Done():
 		}
-	}
+	})
 	w.site("a.example.com", upstream(b.URL))
 	client := w.client(true)
 	for range 3 {
@@ -176,12 +187,10 @@ func TestIdleConnectionsAreKept(t *testing.T) {
 				}
 			})
 		}
-		waiting := make([]chan struct{}, atOnce)
-		for i := range waiting {
-			waiting[i] = <-together
-		}
-		for _, proceed := range waiting {
-			close(proceed)
+		eventually(t, "all of them to be under way", func() bool { return under.Load() == atOnce })
+		under.Store(0)
+		for range atOnce {
+			proceed <- struct{}{}
 		}
 		all.Wait()
 	}
