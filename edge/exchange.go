@@ -106,7 +106,7 @@ const aYear = "max-age=31536000"
 func (x *exchange) strictTransport() {
 	const name = "Strict-Transport-Security"
 	switch h := x.Header(); {
-	case x.in.TLS == nil:
+	case x.in.TLS == nil && !x.conn.tlcp:
 		h.Del(name)
 	case x.site != nil && x.site.hsts && h[name] == nil:
 		h.Set(name, aYear)

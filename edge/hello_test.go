@@ -109,23 +109,6 @@ func (s *alertSpy) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// TestTrailingDot: RFC 6066 forbids the dot in SNI and crypto/tls refuses the hello;
-// what matters is that nobody is served under another policy.
-func TestTrailingDot(t *testing.T) {
-	w := newWorld(t)
-	w.site("a.example.com")
-	raw, err := net.Dial("tcp", w.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
-	spy := &alertSpy{Conn: raw, replace: "zzzzzzzzzzzzzz", by: "a.example.com."}
-	c := tls.Client(spy, &tls.Config{ServerName: spy.replace, InsecureSkipVerify: true})
-	if err := c.Handshake(); err == nil {
-		t.Error("a handshake with a trailing dot succeeded, want a refusal")
-	}
-}
-
 func TestDomainWithoutCertificateIsRefused(t *testing.T) {
 	w := newWorld(t)
 	w.domain("bare.example.com", nil)
@@ -223,19 +206,6 @@ func TestEdgeFloorIsAboveTheDomain(t *testing.T) {
 		t.Errorf("TLS 1.2 below the edge's floor: got %v, want alert protocol_version", err)
 	}
 	w.connect("a.example.com", tls13)
-}
-
-func TestWeakSuitesAreNotSpoken(t *testing.T) {
-	w := newWorld(t)
-	w.domain("a.example.com", []*lacre.Certificate{w.certificate(w.leaf([]string{"a.example.com"}, testcert.WithRSA(2048)))})
-	for _, suite := range append(tls.InsecureCipherSuites(), &tls.CipherSuite{ID: tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}) {
-		_, err := w.dial("a.example.com", func(c *tls.Config) {
-			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{suite.ID}
-		})
-		if err == nil {
-			t.Errorf("suite %#x was accepted", suite.ID)
-		}
-	}
 }
 
 func TestProtocolNegotiation(t *testing.T) {

@@ -45,6 +45,16 @@ func TestStrictTransport(t *testing.T) {
 			}
 		})
 	}
+	ca := newSMCA(t)
+	w.domain("sm.example.com", []*lacre.Certificate{w.dual(ca.Dual(t, []string{"sm.example.com"}))}, on)
+	resp, err := w.clientTLCP(ca).Get("https://sm.example.com/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := resp.Header.Get("Strict-Transport-Security"); got != year {
+		t.Errorf("over TLCP: got %q, want %q", got, year)
+	}
 	for _, path := range []string{"/", "/own"} {
 		r, _ := http.NewRequest("GET", "http://"+w.plain+path, nil)
 		r.Host = "on.example.com"
