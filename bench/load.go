@@ -46,7 +46,7 @@ func generate(args []string, out io.Writer) error {
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
-	work := map[string]func(context.Context, *tally) error{"handshakes": l.handshakes, "requests": l.requests}[args[0]]
+	work := map[string]func(context.Context, *tally) error{"handshakes": l.handshakes, "requests": l.requests, "tlcp": l.tlcpHandshakes}[args[0]]
 	if work == nil {
 		return fmt.Errorf("unknown kind of load %q", args[0])
 	}

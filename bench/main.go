@@ -85,7 +85,7 @@ func (b *bench) options(args []string) error {
 	f.StringVar(&b.caddy, "caddy", "bin/peers/caddy", "the Caddy to compare with")
 	f.IntVar(&b.certs, "certs", 1000, "certificates of each edge")
 	f.IntVar(&b.rounds, "rounds", 3, "rounds in which every server has its turn")
-	f.StringVar(&b.only, "only", "modify,start,stored,edges", "parts to run")
+	f.StringVar(&b.only, "only", "modify,start,stored,edges,sm2", "parts to run")
 	f.StringVar(&b.results, "results", "bench/results", "where latest.md and latest.json go")
 	full := f.Bool("full", false, "10,000 certificates of each edge; takes longer")
 	if err := f.Parse(args); err != nil {
@@ -115,7 +115,7 @@ func (b *bench) all(ctx context.Context) (err error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"modify", b.modifications}, {"start", b.startup}, {"stored", b.stored}, {"edges", b.edges}} {
+	}{{"modify", b.modifications}, {"start", b.startup}, {"stored", b.stored}, {"edges", b.edges}, {"sm2", b.sm2}} {
 		if !strings.Contains(","+b.only+",", ","+part.name+",") {
 			b.report.missing("%s: left out by -only", part.name)
 			continue
