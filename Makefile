@@ -11,7 +11,7 @@ SOAK        ?= 1h
 
 export CGO_ENABLED ?= 0
 
-.PHONY: all build demo test deps race rotation sdk lint vuln fuzz nightly soak bench clean
+.PHONY: all build demo test deps race rotation sdk lint vuln fuzz nightly soak bench pgo clean
 
 all: build
 
@@ -83,6 +83,14 @@ soak: ## 2,000 connections of every kind for SOAK while certificates are rotated
 bench: build bin/peers/caddy ## figures of this machine, into bench/results
 	@command -v nginx >/dev/null && command -v haproxy >/dev/null || apt-get install -y nginx haproxy || true
 	$(GO) run ./bench $(BENCHFLAGS)
+
+# A profile of the server under the bench's load, which go build uses from then on. The
+# binary that writes it has a tag that no release has.
+pgo: ## cmd/lacre/default.pgo
+	rm -rf bin/pgo && mkdir -p bin/pgo
+	$(GO) build -trimpath -pgo=off -tags profile -o bin/pgo/lacre ./cmd/lacre
+	LACRE_CPUPROFILE=$(CURDIR)/bin/pgo/cpu $(GO) run ./bench -lacre bin/pgo/lacre -caddy none -only modify,edges -rounds 2 -results bin/pgo
+	$(GO) tool pprof -proto -output cmd/lacre/default.pgo bin/pgo/cpu.*
 
 bin/peers/caddy:
 	GOBIN=$(CURDIR)/bin/peers $(GO) install $(CADDY) || true

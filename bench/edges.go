@@ -29,10 +29,13 @@ func (b *bench) edges(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	for _, kind := range []string{ecc, rs2} {
-		if err := b.edgesOf(ctx, kind, upstream); err != nil {
-			return fmt.Errorf("edges with %s: %w", kind, err)
+	for _, n := range b.certs {
+		if err := b.edgesOf(ctx, ecc, n, upstream); err != nil {
+			return fmt.Errorf("edges with %d certificates: %w", n, err)
 		}
+	}
+	if err := b.edgesOf(ctx, rs2, b.certs[0], upstream); err != nil {
+		return fmt.Errorf("edges with %s: %w", rs2, err)
 	}
 	return nil
 }
@@ -62,16 +65,16 @@ func (b *bench) startUpstream() (address string, stop func(), err error) {
 	return address, p.stop, err
 }
 
-func (b *bench) edgesOf(ctx context.Context, kind, upstream string) error {
+func (b *bench) edgesOf(ctx context.Context, kind string, n int, upstream string) error {
 	ca, err := newAuthority(kind)
 	if err != nil {
 		return err
 	}
-	pairs, err := ca.pairs(b.certs)
+	pairs, err := ca.pairs(n)
 	if err != nil {
 		return err
 	}
-	all, err := b.newEdges(kind, pairs, upstream)
+	all, err := b.newEdges(ctx, kind, pairs, upstream)
 	if err != nil {
 		return err
 	}
@@ -83,21 +86,27 @@ func (b *bench) edgesOf(ctx context.Context, kind, upstream string) error {
 	if err := m.inTurns(ctx, (*measuring).handshakes); err != nil || kind != ecc {
 		return err
 	}
+	if err := m.inTurns(ctx, (*measuring).handshakes12); err != nil {
+		return err
+	}
 	for _, e := range all {
-		if err := m.memory(e); err != nil {
+		if err := m.memory(e, "after the handshakes"); err != nil {
 			return err
 		}
 	}
 	if err := m.inTurns(ctx, (*measuring).requests); err != nil {
 		return err
 	}
-	return m.inTurns(ctx, (*measuring).rotations)
+	if err := m.inTurns(ctx, (*measuring).rotations); err != nil {
+		return err
+	}
+	return m.storms(ctx)
 }
 
 // newEdges prepares every edge that is installed. What is not is said in the report.
-func (b *bench) newEdges(kind string, pairs []pair, upstream string) ([]edge, error) {
-	dir := filepath.Join(b.dir, "edges-"+strings.ReplaceAll(kind, " ", "-")) // configurations want no spaces
-	ours, err := newLacreEdge(b.binary, b.report.Versions["lacre"], dir, pairs, upstream)
+func (b *bench) newEdges(ctx context.Context, kind string, pairs []pair, upstream string) ([]edge, error) {
+	dir := filepath.Join(b.dir, fmt.Sprintf("edges-%s-%d", strings.ReplaceAll(kind, " ", "-"), len(pairs))) // configurations want no spaces
+	ours, err := newLacreEdge(ctx, b.binary, b.report.Versions["lacre"], dir, pairs, upstream)
 	if err != nil {
 		return nil, err
 	}
@@ -139,12 +148,15 @@ func (m *measuring) stop() {
 	}
 }
 
-// startAll starts every edge, several times if the start is to be measured, and shows
-// each of its certificates once: keys that are opened on first use are open from here on.
+// looked is how many hosts of each edge are looked at, one by one, before anything is
+// measured: keys that are opened on first use are open from there on.
+const looked = 2000
+
+// startAll starts every edge, several times if the start is to be measured and does not
+// take minutes, and looks at its certificates.
 func (m *measuring) startAll(measured bool) error {
-	times := map[string][]float64{}
 	rounds := 1
-	if measured {
+	if measured && len(m.pairs) < 5000 {
 		rounds = m.rounds + 2
 	}
 	for round := range rounds {
@@ -156,17 +168,36 @@ func (m *measuring) startAll(measured bool) error {
 			if err != nil {
 				return err
 			}
-			times[e.name()] = append(times[e.name()], ms)
+			m.talkf("%s: first handshake after %.0f ms", e.name(), ms)
+			if measured {
+				m.collect("process start to first handshake", e, "ms", ms)
+			}
 		}
 	}
 	for _, e := range m.edges {
-		if measured {
-			m.report.add(m.part, "process start to first handshake", e.name(), "ms", "", times[e.name()]...)
+		if err := m.look(e, measured); err != nil {
+			return fmt.Errorf("%s, first look: %w", e.name(), err)
 		}
-		for i, p := range m.pairs {
-			if err := served(e.address(), m.ca, i, p); err != nil {
-				return fmt.Errorf("%s, first look: %w", e.name(), err)
-			}
+	}
+	return nil
+}
+
+// look waits until an edge has loaded everything, and then looks at its certificates.
+func (m *measuring) look(e edge, measured bool) error {
+	if ours, ok := e.(*lacreEdge); ok {
+		if err := ours.settle(); err != nil {
+			return err
+		}
+	}
+	if measured {
+		if err := m.memory(e, "idle after the start"); err != nil {
+			return err
+		}
+	}
+	step := max(1, len(m.pairs)/looked)
+	for i := 0; i < len(m.pairs); i += step {
+		if err := served(e.address(), m.ca, i, m.pairs[i]); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -191,6 +222,10 @@ func (m *measuring) handshakes(ctx context.Context, e edge) error {
 
 func (m *measuring) requests(ctx context.Context, e edge) error {
 	return m.driven(ctx, e, "proxied keep-alive requests", "requests", load{conns: requestConns, seconds: requestSeconds})
+}
+
+func (m *measuring) handshakes12(ctx context.Context, e edge) error {
+	return m.driven(ctx, e, "full TLS 1.2 handshakes", "handshakes12", load{conns: handshakeConns, seconds: handshakeSeconds})
 }
 
 // driven puts an edge under load and collects rate, latency and the edge's CPU time.
@@ -224,10 +259,10 @@ func (m *measuring) collect(what string, e edge, unit string, values ...float64)
 	m.report.gather(m.part, what, e.name(), unit, values...)
 }
 
-func (m *measuring) memory(e edge) error {
+func (m *measuring) memory(e edge, when string) error {
 	now, err := memoryOf(e.proc().pid())
-	m.collect("resident anonymous memory after the handshakes", e, "MiB", mebi(now.anonymous))
-	m.collect("resident pages of mapped files after the handshakes", e, "MiB", mebi(now.file))
+	m.collect("resident anonymous memory "+when, e, "MiB", mebi(now.anonymous))
+	m.collect("resident pages of mapped files "+when, e, "MiB", mebi(now.file))
 	return err
 }
 
@@ -239,11 +274,14 @@ func (m *measuring) rotations(ctx context.Context, e edge) error {
 		if err != nil {
 			return err
 		}
+		peak := watchPeak(e.proc().pid())
 		ms, err := rotated(ctx, e, i, p)
+		anonymous := peak()
 		if err != nil {
 			return err
 		}
 		m.collect("rotation of one certificate until it is served", e, "ms", ms)
+		m.collect("rotation: most resident anonymous memory meanwhile", e, "MiB", mebi(anonymous))
 	}
 	return nil
 }

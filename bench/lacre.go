@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // lacreNode is a lacre process with its data directory and a way to talk to its API.
@@ -77,6 +78,20 @@ func (n *lacreNode) start() error {
 	}
 	return n.until(func() error { return readJSON(n.announced(), &n.at) })
 }
+
+// settle waits until a node has loaded everything and given back what that took, and signs
+// in.
+func (n *lacreNode) settle() error {
+	if err := n.until(func() error { return readJSON(n.announced(), &n.at) }); err != nil {
+		return err
+	}
+	time.Sleep(settling)
+	return n.login()
+}
+
+// settling is how long a node that has loaded everything is left alone: a collection of all
+// of its heap may take that long.
+const settling = 5 * time.Second
 
 func (n *lacreNode) announced() string { return filepath.Join(n.data(), "endpoints.json") }
 

@@ -46,7 +46,8 @@ func generate(args []string, out io.Writer) error {
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
-	work := map[string]func(context.Context, *tally) error{"handshakes": l.handshakes, "requests": l.requests, "tlcp": l.tlcpHandshakes}[args[0]]
+	work := map[string]func(context.Context, *tally) error{"handshakes": l.handshakes, "handshakes12": l.handshakes12,
+		"requests": l.requests, "tlcp": l.tlcpHandshakes}[args[0]]
 	if work == nil {
 		return fmt.Errorf("unknown kind of load %q", args[0])
 	}
@@ -111,6 +112,22 @@ func (l load) handshakes(ctx context.Context, t *tally) error {
 	for ctx.Err() == nil {
 		start := time.Now()
 		t.did(start, l.handshake(client, hostName(mathrand.IntN(l.hosts))))
+	}
+	return nil
+}
+
+// handshakes12 is handshakes with TLS 1.2, by an ordinary client that verifies nothing.
+func (l load) handshakes12(ctx context.Context, t *tally) error {
+	for ctx.Err() == nil {
+		start := time.Now()
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", l.addr, &tls.Config{
+			ServerName: hostName(mathrand.IntN(l.hosts)), InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12,
+			CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256}, // the leaf's own, or OpenSSL refuses
+			CipherSuites:     []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}})
+		if err == nil {
+			conn.Close()
+		}
+		t.did(start, err)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
 // Command bench measures a real lacre process on this machine, and its edge beside
 // nginx, HAProxy and Caddy, and writes every figure with how it was found.
 //
-// It uses the loopback only, takes about four minutes, and pins servers and load
+// It uses the loopback only, takes about ten minutes, and pins servers and load
 // generators to a core each where the two would otherwise fight. Run it by `make bench`.
 package main
 
@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -64,7 +65,7 @@ func run(ctx context.Context, args []string, out, talk io.Writer) error {
 type bench struct {
 	binary  string // lacre
 	caddy   string
-	certs   int
+	certs   []int // of each edge
 	rounds  int
 	only    string
 	sizes   []int // of the stores that lacre is started on
@@ -83,24 +84,42 @@ func (b *bench) options(args []string) error {
 	f.SetOutput(b.talk)
 	f.StringVar(&b.binary, "lacre", "bin/lacre", "the binary to measure")
 	f.StringVar(&b.caddy, "caddy", "bin/peers/caddy", "the Caddy to compare with")
-	f.IntVar(&b.certs, "certs", 1000, "certificates of each edge")
+	edges := f.String("certs", "1000", "certificates of each edge: one or more sizes")
+	stores := f.String("stored", "1000,10000", "certificates in the stores that lacre is started on")
 	f.IntVar(&b.rounds, "rounds", 3, "rounds in which every server has its turn")
 	f.StringVar(&b.only, "only", "modify,start,stored,edges,sm2", "parts to run")
 	f.StringVar(&b.results, "results", "bench/results", "where latest.md and latest.json go")
-	full := f.Bool("full", false, "10,000 certificates of each edge; takes longer")
+	full := f.Bool("full", false, "edges and stores of 1,000, 10,000 and 100,000 certificates; takes an hour or two")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	if *full {
-		b.certs = 10000
+		*edges, *stores = "1000,10000,100000", "1000,10000,100000"
 	}
-	b.sizes = []int{1000, 10_000}
-	if f.NArg() > 0 || b.certs < 1 || b.rounds < 1 {
-		return errors.New("expected no arguments, and at least one certificate and round")
+	if f.NArg() > 0 || b.rounds < 1 {
+		return errors.New("expected no arguments, and at least one round")
+	}
+	var err1, err2 error
+	b.certs, err1 = numbers(*edges)
+	b.sizes, err2 = numbers(*stores)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
 	}
 	binary, err := filepath.Abs(b.binary)
 	b.binary = binary
 	return err
+}
+
+// numbers reads whole numbers above 0, parted by commas.
+func numbers(text string) (all []int, err error) {
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q: expected whole numbers above 0, parted by commas", text)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
 
 // all runs the parts in a temporary directory.

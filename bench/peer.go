@@ -79,17 +79,13 @@ type lacreEdge struct {
 	about string
 }
 
-func newLacreEdge(binary, about, dir string, pairs []pair, upstream string) (*lacreEdge, error) {
+func newLacreEdge(ctx context.Context, binary, about, dir string, pairs []pair, upstream string) (*lacreEdge, error) {
 	s, err := newSetup(dir, "lacre", pairs, upstream)
 	if err != nil {
 		return nil, err
 	}
-	n := newLacre(binary, s.dir, serverCore)
-	if err := n.start(); err != nil {
-		return nil, err
-	}
-	defer n.stop()
-	return &lacreEdge{n, about}, n.seed(pairs, "http://"+upstream)
+	n, err := newPopulated(ctx, binary, s.dir, serverCore, len(pairs), pairs, "http://"+upstream)
+	return &lacreEdge{n, about}, err
 }
 
 func (e *lacreEdge) name() string    { return "lacre" }
@@ -99,7 +95,12 @@ func (e *lacreEdge) proc() *process  { return e.process }
 func (e *lacreEdge) start() error    { return e.launch() }
 
 // rotate is the PUT of the API page.
-func (e *lacreEdge) rotate(i int, p pair) error { return e.modify(i, p) }
+func (e *lacreEdge) rotate(i int, p pair) error {
+	if e.token == "" { // the first time: signing in is no part of a rotation
+		return errors.New("nobody has signed in")
+	}
+	return e.modify(i, p)
+}
 
 // firstServed is how long it takes from the start of a stopped edge to the first
 // handshake for host, in milliseconds. The edge is left running.
@@ -127,7 +128,7 @@ func rotated(ctx context.Context, e edge, i int, p pair) (float64, error) {
 	if err := e.rotate(i, p); err != nil {
 		return 0, fmt.Errorf("rotating with %s: %w", e.name(), err)
 	}
-	for ctx.Err() == nil && time.Since(begin) < time.Minute {
+	for ctx.Err() == nil && time.Since(begin) < slowest {
 		if err := (load{addr: e.address()}).handshake(client, hostName(i)); err != nil {
 			return 0, fmt.Errorf("a handshake during a rotation of %s: %w", e.name(), err)
 		}

@@ -74,10 +74,14 @@ func (p *process) stop() {
 	}
 }
 
+// slowest is how long a start or a reload may take. Caddy needs more than six minutes for
+// 100,000 certificates.
+const slowest = 15 * time.Minute
+
 // until tries again, a millisecond later each time, until try succeeds. It gives up when
-// the process ends or takes more than a minute.
+// the process ends or is too slow.
 func (p *process) until(try func() error) error {
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(slowest); ; time.Sleep(time.Millisecond) {
 		err := try()
 		if err == nil {
 			return nil

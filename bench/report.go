@@ -89,7 +89,7 @@ func (r *Report) save(dir string) error {
 		return err
 	}
 	return errors.Join(os.WriteFile(filepath.Join(dir, "latest.json"), append(text, '\n'), 0o644),
-		os.WriteFile(filepath.Join(dir, "latest.md"), []byte(r.markdown()), 0o644))
+		os.WriteFile(filepath.Join(dir, "latest.md"), []byte(r.markdown()), 0o644), r.plot(dir))
 }
 
 func (r *Report) markdown() string {

@@ -46,12 +46,15 @@ func (b *bench) sm2(ctx context.Context) error {
 	m := &measuring{bench: b, ca: ca, pairs: pairs, part: sm2Part}
 	defer m.stop()
 	for _, name := range []string{"lacre", "lacre without SM2"} {
-		e, err := newLacreEdge(b.binary, b.report.Versions["lacre"], filepath.Join(b.dir, "sm2", name), pairs, "127.0.0.1:9")
+		e, err := newLacreEdge(ctx, b.binary, b.report.Versions["lacre"], filepath.Join(b.dir, "sm2", name), pairs, "127.0.0.1:9")
 		if err != nil {
 			return err
 		}
 		m.edges = append(m.edges, namedEdge{e, name})
 		if err := e.lacreNode.start(); err != nil {
+			return err
+		}
+		if err := e.login(); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ func (b *bench) startsOf(node *lacreNode, n int) error {
 		if err != nil {
 			return err
 		}
-		b.talkf("%d certificates: %+v", n, s)
+		b.talkf("%d certificates: first handshake after %.0f ms, all loaded after %.0f ms, %.0f MiB", n, s.first, s.all, mebi(s.anonymous))
 		b.report.gather(partStored, size+"process start to first handshake", "lacre", "ms", s.first)
 		b.report.gather(partStored, size+"process start to everything loaded", "lacre", "ms", s.all)
 		b.report.gather(partStored, size+"resident anonymous memory, idle after the start", "lacre", "MiB", mebi(s.anonymous))
@@ -58,8 +58,7 @@ func (b *bench) startsOf(node *lacreNode, n int) error {
 // storedStart is one start of a node: milliseconds to the first handshake and until
 // everything is loaded (endpoints.json is there), and the memory a moment later.
 type storedStart struct {
-	first, all       float64
-	cpuFirst, cpuAll time.Duration
+	first, all float64
 	memory
 }
 
@@ -79,14 +78,11 @@ func startStored(node *lacreNode, n int) (s storedStart, err error) {
 		return s, err
 	}
 	s.first = millis(time.Since(node.started))
-	s.cpuFirst, _ = cpuOf(node.pid())
 	if err := node.until(func() error { return readJSON(node.announced(), &node.at) }); err != nil {
 		return s, err
 	}
 	s.all = millis(time.Since(node.started))
-	s.cpuAll, _ = cpuOf(node.pid())
-	_ = node.profile()
-	time.Sleep(3 * time.Second) // what the start took beyond that is given back meanwhile
+	time.Sleep(settling)
 	s.memory, err = memoryOf(node.pid())
 	return s, err
 }
