@@ -29,7 +29,7 @@ func (m *measuring) storms(ctx context.Context) error {
 	var rotating sync.WaitGroup
 	var times []float64
 	rotating.Go(func() { times, err = m.storm(storm, e, pairs) })
-	failed := m.driven(ctx, e, "handshakes during 100 rotations a second", "handshakes", calm)
+	failed := m.driven(ctx, e, "handshakes during a storm of rotations", "handshakes", calm)
 	stop()
 	rotating.Wait()
 	if err == nil {
