@@ -72,3 +72,25 @@ type CertificateName struct {
 	CertificateID string
 	Revision      int64
 }
+
+// Revocations are the certificate revocation lists kept with a certificate for its trust
+// roots: all of them, one for each root at most. They stay when the certificate is
+// modified; a list whose issuer is no trust root any more has no effect.
+type Revocations struct {
+	ProjectID     string
+	CertificateID string
+	Lists         []RevocationList
+	Updated       time.Time
+	Revision      int64
+}
+
+// RevocationList is one list. It was checked against the trust roots when it came in.
+type RevocationList struct {
+	Issuer     string // distinguished name, for people
+	IssuerID   []byte // keypair.IssuerID of the trust root
+	Number     string // decimal, empty if the CA gives none
+	ThisUpdate time.Time
+	NextUpdate time.Time
+	Revoked    int // entries
+	DER        []byte
+}

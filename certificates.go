@@ -227,7 +227,7 @@ func (s *Service) removal(ctx context.Context, cert *Certificate) (Tx, error) {
 		return Tx{}, Errorf(CodeInUse, "The SSL certificate is bound to: %s", some(hosts))
 	}
 	// The claim is ours as long as the record is what it was.
-	forget := append(cert.versions(cert.Oldest, cert.Version), cert.nameClaim())
+	forget := append(cert.versions(cert.Oldest, cert.Version), cert.nameClaim(), cert.revocations())
 	return Tx{Delete: []Record{cert}, Forget: forget}, nil
 }
 

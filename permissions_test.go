@@ -44,6 +44,12 @@ func (w *world) calls() map[string]struct {
 			_, err := s.ModifyCertificate(ctx, by, p, c.ID, free, dry)
 			return err
 		}},
+		"PutCRL": {lacre.RoleOperator, func(by lacre.Caller, p string) error {
+			_, _, err := s.PutCRL(ctx, by, p, c.ID, "")
+			return passing(err, lacre.CodeInvalidField)
+		}},
+		"ShowCRL":           {lacre.RoleViewer, func(by lacre.Caller, p string) error { _, err := s.ShowCRL(ctx, by, p, c.ID); return err }},
+		"DeleteCRL":         {lacre.RoleOperator, func(by lacre.Caller, p string) error { _, err := s.DeleteCRL(ctx, by, p, c.ID); return err }},
 		"DeleteCertificate": {lacre.RoleAdmin, func(by lacre.Caller, p string) error { return s.DeleteCertificate(ctx, by, p, loose.ID, dry) }},
 		"AttachDomains": {lacre.RoleOperator, func(by lacre.Caller, p string) error {
 			_, err := s.AttachDomains(ctx, by, p, c.ID, []lacre.DomainRef{ref("www.a.test")})

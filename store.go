@@ -9,7 +9,7 @@ import (
 
 // Record is one stored thing: a pointer to Project, ProjectName, Instance,
 // InstanceName, Group, GroupName, Domain, Host, Certificate, CertificateName,
-// Version, Bound, User, UserName, AccessKey or PermissionGroup. Its identifying fields name its key; its
+// Version, Revocations, Bound, User, UserName, AccessKey or PermissionGroup. Its identifying fields name its key; its
 // Revision is the compare-and-swap token of the store.
 type Record interface{ record() }
 
@@ -24,6 +24,7 @@ func (*Host) record()            {}
 func (*Certificate) record()     {}
 func (*CertificateName) record() {}
 func (*Version) record()         {}
+func (*Revocations) record()     {}
 func (*Bound) record()           {}
 func (*User) record()            {}
 func (*UserName) record()        {}
@@ -87,6 +88,8 @@ type Store interface {
 	// global scope.
 	CertificateName(ctx context.Context, projectID, instanceID, name string) (*CertificateName, error)
 	Version(ctx context.Context, projectID, certificateID string, number int) (*Version, error)
+	// Revocations returns the revocation lists of a certificate's trust roots.
+	Revocations(ctx context.Context, projectID, certificateID string) (*Revocations, error)
 	// Bound returns the bindings of a certificate.
 	Bound(ctx context.Context, projectID, certificateID string) ([]*Bound, error)
 

@@ -157,6 +157,11 @@ func (s *tap) Version(ctx context.Context, project, certificate string, number i
 		func() (*lacre.Version, error) { return s.Store.Version(ctx, project, certificate, number) })
 }
 
+func (s *tap) Revocations(ctx context.Context, project, certificate string) (*lacre.Revocations, error) {
+	return one(s, &lacre.Revocations{ProjectID: project, CertificateID: certificate},
+		func() (*lacre.Revocations, error) { return s.Store.Revocations(ctx, project, certificate) })
+}
+
 func (s *tap) Bound(ctx context.Context, project, certificate string) ([]*lacre.Bound, error) {
 	all, err := s.Store.Bound(ctx, project, certificate)
 	return list(s, all, err)
@@ -185,6 +190,8 @@ func identity(r lacre.Record) lacre.Record {
 		return &lacre.CertificateName{ProjectID: r.ProjectID, InstanceID: r.InstanceID, Name: r.Name}
 	case *lacre.Version:
 		return &lacre.Version{ProjectID: r.ProjectID, CertificateID: r.CertificateID, Number: r.Number}
+	case *lacre.Revocations:
+		return &lacre.Revocations{ProjectID: r.ProjectID, CertificateID: r.CertificateID}
 	case *lacre.Bound:
 		return &lacre.Bound{ProjectID: r.ProjectID, CertificateID: r.CertificateID, DomainID: r.DomainID}
 	}
@@ -238,6 +245,8 @@ func (s *tap) readBack(ctx context.Context, r lacre.Record) (lacre.Record, error
 		return s.Store.CertificateName(ctx, r.ProjectID, r.InstanceID, r.Name)
 	case *lacre.Version:
 		return s.Store.Version(ctx, r.ProjectID, r.CertificateID, r.Number)
+	case *lacre.Revocations:
+		return s.Store.Revocations(ctx, r.ProjectID, r.CertificateID)
 	case *lacre.Bound:
 		all, err := s.Store.Bound(ctx, r.ProjectID, r.CertificateID)
 		if i := slices.IndexFunc(all, func(b *lacre.Bound) bool { return b.DomainID == r.DomainID }); i >= 0 {

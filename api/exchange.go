@@ -75,7 +75,7 @@ func (s *server) operation(p product, route route) http.Handler {
 // serve takes a request as far as the Service and back. The body is read before anyone
 // knows who sent it, within the bounds of limitBody; it is parsed only afterwards.
 func (s *server) serve(rec *recorder, r *http.Request, p product, route route) (*reply, error) {
-	body, err := s.readBody(rec, r)
+	body, err := s.readBody(rec, r, max(s.MaxBody, route.larger))
 	if err != nil {
 		return nil, err
 	}
@@ -109,21 +109,21 @@ func (x *exchange) serve(route route) (*reply, error) {
 	return route.serve(x)
 }
 
-// limitBody bounds how much a client can send, and for how long.
-func (s *server) limitBody(rec *recorder, r *http.Request) {
+// limitBody bounds how much a client can send, in bytes, and for how long.
+func (s *server) limitBody(rec *recorder, r *http.Request, most int64) {
 	// Not every ResponseWriter has deadlines (those of tests have none).
 	_ = http.NewResponseController(rec).SetReadDeadline(time.Now().Add(s.BodyTime))
 	// MaxBytesReader closes the connection only when it is given the server's own writer.
-	r.Body = http.MaxBytesReader(rec.ResponseWriter, r.Body, s.MaxBody)
+	r.Body = http.MaxBytesReader(rec.ResponseWriter, r.Body, most)
 }
 
 // readBody reads the body once and leaves it in r for the Authenticator, which may have
 // to hash it.
-func (s *server) readBody(rec *recorder, r *http.Request) ([]byte, error) {
+func (s *server) readBody(rec *recorder, r *http.Request, most int64) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return nil, lacre.FieldErrorf(lacre.CodeMalformed, "Content-Encoding", "expected a body that is not compressed")
 	}
-	s.limitBody(rec, r)
+	s.limitBody(rec, r, most)
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {

@@ -21,6 +21,7 @@ type route struct {
 	serve  func(*exchange) (*reply, error)
 	only   product // empty: both
 	dryRun bool    // ?dry_run=true is understood
+	larger int64   // bytes of body that are accepted where this is more than MaxBody
 }
 
 // serves tells whether a product has the operation.
@@ -42,6 +43,10 @@ var routes = []route{
 	{method: "GET", path: certificatePath, serve: (*exchange).showCertificate},
 	{method: "PUT", path: certificatePath, serve: (*exchange).modifyCertificate, dryRun: true},
 	{method: "DELETE", path: certificatePath, serve: (*exchange).deleteCertificate},
+	// What clients of its domains must not show: an extension.
+	{method: "PUT", path: certificatePath + "/crl", serve: (*exchange).putCRL, larger: maxCRLBody},
+	{method: "GET", path: certificatePath + "/crl", serve: (*exchange).showCRL},
+	{method: "DELETE", path: certificatePath + "/crl", serve: (*exchange).deleteCRL},
 	// Bindings as seen from a certificate: by host name, many at once.
 	{method: "POST", path: certificatePath + "/domains/attach", serve: (*exchange).attachDomains},
 	{method: "POST", path: certificatePath + "/domains/detach", serve: (*exchange).detachDomains},

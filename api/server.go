@@ -159,7 +159,7 @@ func (s *server) identity(w http.ResponseWriter, r *http.Request) {
 		s.identityThrottled(w.(*recorder))
 		return
 	}
-	s.limitBody(w.(*recorder), r)
+	s.limitBody(w.(*recorder), r, s.MaxBody)
 	s.IAM.ServeHTTP(w, r)
 }
 

@@ -21,6 +21,7 @@ const (
 	kindOpenSSHKey   kind = "an OpenSSH private key"
 	kindParameters   kind = "a block of parameters"
 	kindRequest      kind = "a certificate signing request"
+	kindCRL          kind = "a certificate revocation list"
 	kindPublicKey    kind = "a public key"
 	kindPKCS7        kind = "a PKCS #7 (P7B) bundle"
 	kindPKCS12       kind = "a PKCS #12 (PFX) bundle"
@@ -48,6 +49,8 @@ func kindOf(label string) kind {
 		return kindParameters
 	case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
 		return kindRequest
+	case "X509 CRL":
+		return kindCRL
 	case "PUBLIC KEY", "RSA PUBLIC KEY":
 		return kindPublicKey
 	case "PKCS7", "CMS", "PKCS #7 SIGNED DATA":
@@ -103,6 +106,8 @@ func (k kind) advice() string {
 	switch k {
 	case kindRequest:
 		return "send the certificate that the CA issued for it"
+	case kindCRL:
+		return "send it with PUT …/certificates/{certificate_id}/crl"
 	case kindPublicKey:
 		return "it is neither a certificate nor the private key that belongs to one"
 	case kindCertificate:

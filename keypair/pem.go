@@ -19,9 +19,12 @@ type block struct {
 // attributes. Line breaks may be CRLF, the two characters \n, spaces, or lost, which is
 // unambiguous since neither dashes, blanks nor backslashes are base64. A damaged block
 // is refused; encoding/pem would pass over it in silence and look for line breaks.
-func readBlocks(field, text string) ([]block, error) {
-	if len(text) > maxText {
-		return nil, refuse(Invalid, field, "the text is %d bytes long, more than %d", len(text), maxText)
+func readBlocks(field, text string) ([]block, error) { return readBlocksUpTo(maxText, field, text) }
+
+// readBlocksUpTo is readBlocks with another bound on the length of text.
+func readBlocksUpTo(most int, field, text string) ([]block, error) {
+	if len(text) > most {
+		return nil, refuse(Invalid, field, "the text is %d bytes long, more than %d", len(text), most)
 	}
 	if strings.Contains(text, `\`) {
 		text = strings.NewReplacer(`\r`, "\r", `\n`, "\n").Replace(text)

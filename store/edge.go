@@ -200,6 +200,17 @@ func (s *Store) settled(ctx context.Context, projectID, id string, at int64, c, 
 	return l, nil
 }
 
+// LatestRevocations returns the revocation lists of a certificate, nil when it has none,
+// and the revision that was read.
+func (s *Store) LatestRevocations(ctx context.Context, projectID, certificateID string) (
+	r *lacre.Revocations, revision int64, err error) {
+	r, revision, err = oneAt(ctx, s, &lacre.Revocations{ProjectID: projectID, CertificateID: certificateID}, 0)
+	if errors.Is(err, lacre.ErrNotStored) {
+		return nil, revision, nil
+	}
+	return r, revision, err
+}
+
 // newestReadable is LatestVersion after the first damage.
 func (s *Store) newestReadable(ctx context.Context, projectID, certificateID string, at int64,
 	first *lacre.UnreadableError) (*lacre.Version, []*lacre.UnreadableError, error) {

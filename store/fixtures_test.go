@@ -74,7 +74,7 @@ func everyRecord(project string) []lacre.Record {
 		&lacre.Project{}, &lacre.ProjectName{}, &lacre.Instance{}, &lacre.InstanceName{},
 		&lacre.Group{}, &lacre.GroupName{}, &lacre.Domain{}, &lacre.Host{}, &lacre.Certificate{},
 		&lacre.CertificateName{}, &lacre.Version{}, &lacre.Bound{}, &lacre.User{}, &lacre.UserName{},
-		&lacre.AccessKey{}, &lacre.PermissionGroup{}, &lacre.Version{},
+		&lacre.AccessKey{}, &lacre.PermissionGroup{}, &lacre.Revocations{}, &lacre.Version{},
 	}
 	for _, r := range all {
 		v := reflect.ValueOf(r).Elem()

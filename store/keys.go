@@ -14,6 +14,7 @@ import (
 //
 //	/lacre/p/{project}/cert/{id}
 //	                   version/{certificate}/{number, 10 digits}
+//	                   crl/{certificate}
 //	                   bound/{certificate}/{domain}
 //	                   certname/{instance or "global"}/{name}
 //	                   instance/{id}
@@ -76,6 +77,8 @@ func keyOf(r lacre.Record) (string, error) {
 		return join("p", r.ProjectID, "cert", r.ID)
 	case *lacre.Version:
 		return versionKey(r)
+	case *lacre.Revocations:
+		return join("p", r.ProjectID, "crl", r.CertificateID)
 	case *lacre.Bound:
 		return join("p", r.ProjectID, "bound", r.CertificateID, r.DomainID)
 	case *lacre.CertificateName:
@@ -167,6 +170,8 @@ func identifyOne(project, kind, id string) lacre.Record {
 	switch kind {
 	case "cert":
 		return &lacre.Certificate{ProjectID: project, ID: id}
+	case "crl":
+		return &lacre.Revocations{ProjectID: project, CertificateID: id}
 	case "domain":
 		return &lacre.Domain{ProjectID: project, ID: id}
 	case "group":
@@ -229,5 +234,5 @@ func concernsEdge(key string) bool {
 	}
 	_, rest, _ = strings.Cut(rest, "/")
 	kind, _, _ := strings.Cut(rest, "/")
-	return kind == "cert" || kind == "version" || kind == "domain"
+	return kind == "cert" || kind == "version" || kind == "domain" || kind == "crl"
 }

@@ -40,6 +40,7 @@ func TestKeyLayout(t *testing.T) {
 		&lacre.CertificateName{ProjectID: "p1", InstanceID: "i1", Name: "证书/1", CertificateID: "c2"},
 		&lacre.Version{ProjectID: "p1", CertificateID: "c1", Number: 12},
 		&lacre.Bound{ProjectID: "p1", CertificateID: "c1", DomainID: "d1"},
+		&lacre.Revocations{ProjectID: "p1", CertificateID: "c1"},
 	}})
 	for _, err := range []error{
 		s.Revoke(ctx, "tok", time.Now().Add(time.Hour)),
@@ -63,6 +64,7 @@ func TestKeyLayout(t *testing.T) {
 		"/lacre/p/p1/cert/c1",
 		"/lacre/p/p1/certname/global/web%20cert",
 		"/lacre/p/p1/certname/i1/%E8%AF%81%E4%B9%A6%2F1",
+		"/lacre/p/p1/crl/c1",
 		"/lacre/p/p1/datakey",
 		"/lacre/p/p1/domain/d1",
 		"/lacre/p/p1/group/g1",
@@ -202,7 +204,7 @@ func TestWhatConcernsAnEdge(t *testing.T) {
 	}
 	slices.Sort(concerned)
 	concerned = slices.Compact(concerned) // there are two kinds of versions
-	if diff := cmp.Diff([]string{"cert", "domain", "version"}, concerned); diff != "" {
+	if diff := cmp.Diff([]string{"cert", "crl", "domain", "version"}, concerned); diff != "" {
 		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
 	for _, key := range []string{"/lacre/p/x/audit/1", "/lacre/p/x/datakey", "/lacre/p/cert/group/1", "/lacre/p/x", "/lacre/project/x"} {

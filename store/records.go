@@ -125,6 +125,11 @@ func (s *Store) Version(ctx context.Context, projectID, certificateID string, nu
 	return one(ctx, s, &lacre.Version{ProjectID: projectID, CertificateID: certificateID, Number: number})
 }
 
+// Revocations implements lacre.Store.
+func (s *Store) Revocations(ctx context.Context, projectID, certificateID string) (*lacre.Revocations, error) {
+	return one(ctx, s, &lacre.Revocations{ProjectID: projectID, CertificateID: certificateID})
+}
+
 // Bound implements lacre.Store; the bindings come in the order of their domain ids.
 func (s *Store) Bound(ctx context.Context, projectID, certificateID string) ([]*lacre.Bound, error) {
 	return list[*lacre.Bound](ctx, s, nil, "p", projectID, "bound", certificateID)

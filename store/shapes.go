@@ -91,6 +91,21 @@ type versionShape struct {
 	OCSPNextUpdate time.Time `cbor:"9,keyasint,omitzero"`
 }
 
+type revocationsShape struct {
+	Lists   []revocationListShape `cbor:"1,keyasint"`
+	Updated time.Time             `cbor:"2,keyasint"`
+}
+
+type revocationListShape struct {
+	Issuer     string    `cbor:"1,keyasint"`
+	IssuerID   []byte    `cbor:"2,keyasint"`
+	Number     string    `cbor:"3,keyasint"`
+	ThisUpdate time.Time `cbor:"4,keyasint"`
+	NextUpdate time.Time `cbor:"5,keyasint"`
+	Revoked    int       `cbor:"6,keyasint"`
+	DER        []byte    `cbor:"7,keyasint"`
+}
+
 // factsShape converts from and to keypair.Facts as a whole: when a field is added
 // there, this stops compiling until the format has been thought about.
 type factsShape struct {
@@ -173,6 +188,12 @@ func pack(r lacre.Record) any {
 	case *lacre.Version:
 		return versionShape{factsShape(r.Facts), r.Chain, r.SealedKey, r.TrustRoots, r.Created,
 			r.SignChain, r.SealedSignKey, r.OCSPStaple, r.OCSPNextUpdate}
+	case *lacre.Revocations:
+		lists := make([]revocationListShape, len(r.Lists))
+		for i, l := range r.Lists {
+			lists[i] = revocationListShape(l)
+		}
+		return revocationsShape{lists, r.Updated}
 	case *lacre.User:
 		return userShape{r.AccountID, r.AccountName, r.Name, r.PasswordHash, r.Roles, r.Disabled, r.Epoch, r.Created, r.Administrator}
 	case *lacre.AccessKey:

@@ -44,6 +44,14 @@ func unpack(r lacre.Record, payload []byte, revision int64) error {
 			r.OCSPStaple, r.OCSPNextUpdate = p.OCSPStaple, p.OCSPNextUpdate
 			r.Created, r.Revision = p.Created, revision
 		})
+	case *lacre.Revocations:
+		return read(payload, func(p revocationsShape) {
+			r.Lists = make([]lacre.RevocationList, len(p.Lists))
+			for i, l := range p.Lists {
+				r.Lists[i] = lacre.RevocationList(l)
+			}
+			r.Updated, r.Revision = p.Updated, revision
+		})
 	case *lacre.User:
 		return read(payload, func(p userShape) { unpackUser(r, p, revision) })
 	case *lacre.AccessKey:

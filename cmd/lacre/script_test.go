@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +32,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "mode": s.mode, "exits": s.exits, "served": s.served, "bind": s.bind, "waitfor": s.waitfor, "signal": s.signal,
+			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "crl": s.crl, "mode": s.mode, "exits": s.exits, "served": s.served, "bind": s.bind, "waitfor": s.waitfor, "signal": s.signal,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -99,6 +101,21 @@ func (s stories) dual(ts *testscript.TestScript, neg bool, args []string) {
 	} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
 	}
+}
+
+// crl writes NAME.crl (PEM) and NAME.der of the CA, with the leaves of files on it.
+func (s stories) crl(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "crl NAME FILE...", 1, 9)
+	var revoked []*x509.Certificate
+	for _, file := range args[1:] {
+		block, _ := pem.Decode([]byte(ts.ReadFile(file)))
+		leaf, err := x509.ParseCertificate(block.Bytes)
+		ts.Check(err)
+		revoked = append(revoked, leaf)
+	}
+	der := s.ca.CRL(s.t, revoked)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".crl"), []byte(testcert.CRLPEM(der)), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".der"), der, 0o600))
 }
 
 // mode compares the permissions of a file.

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// revocations are what the commands show of the API's answer about revocation lists.
+type revocations struct {
+	Lists []struct {
+		Issuer     string `json:"issuer"`
+		Number     string `json:"crl_number"`
+		ThisUpdate string `json:"this_update"`
+		NextUpdate string `json:"next_update"`
+		Entries    int    `json:"entries"`
+		InForce    bool   `json:"in_force"`
+	} `json:"crls"`
+}
+
+// crlCommand groups the commands over the revocation lists of a certificate.
+func crlCommand(s *session) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "crl", Short: "Upload, show and delete the revocation lists of a certificate's trust roots", Args: cobra.NoArgs,
+		Example: `  lacre cert crl set web_cert --data-dir ./data --crl clients.crl
+  lacre cert crl show web_cert --data-dir ./data`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(crlSetCommand(s), crlShowCommand(s), crlDeleteCommand(s))
+	return cmd
+}
+
+func crlSetCommand(s *session) *cobra.Command {
+	var file string
+	check := func() error {
+		if file == "" {
+			return usagef("--crl is mandatory")
+		}
+		return nil
+	}
+	cmd := &cobra.Command{
+		Use: "set ID|NAME", Short: "Upload revocation lists; they are in force when the command returns", Args: cobra.ExactArgs(1),
+		Example: `  lacre cert crl set web_cert --data-dir ./data --crl clients.crl`,
+		RunE: s.with(check, func(cmd *cobra.Command, args []string) error {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			if !bytes.Contains(text, []byte("-----BEGIN ")) { // DER
+				text = []byte(base64.StdEncoding.EncodeToString(text))
+			}
+			return s.crl(cmd, http.MethodPut, args[0], map[string]string{"crl": string(text)})
+		}),
+	}
+	cmd.Flags().StringVar(&file, "crl", "", "file with revocation lists in PEM, or one in DER (mandatory)")
+	return cmd
+}
+
+func crlShowCommand(s *session) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID|NAME", Short: "Show the revocation lists", Args: cobra.ExactArgs(1),
+		Example: `  lacre cert crl show web_cert --data-dir ./data -o json`,
+		RunE: s.with(nil, func(cmd *cobra.Command, args []string) error {
+			return s.crl(cmd, http.MethodGet, args[0], nil)
+		}),
+	}
+}
+
+func crlDeleteCommand(s *session) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete ID|NAME", Short: "Forget the revocation lists: nobody is revoked any more", Args: cobra.ExactArgs(1),
+		Example: `  lacre cert crl delete web_cert --data-dir ./data`,
+		RunE: s.with(nil, func(cmd *cobra.Command, args []string) error {
+			c, err := s.find(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return s.call(cmd.Context(), http.MethodDelete, "/certificates/"+c.ID+"/crl", nil, nil)
+		}),
+	}
+}
+
+// crl calls the API about the lists of a certificate and prints its answer.
+func (s *session) crl(cmd *cobra.Command, method, which string, body any) error {
+	c, err := s.find(cmd.Context(), which)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := s.call(cmd.Context(), method, "/certificates/"+c.ID+"/crl", body, &raw); err != nil {
+		return err
+	}
+	if s.output == "json" {
+		return writeJSON(cmd.OutOrStdout(), raw)
+	}
+	var r revocations
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "ISSUER\tNUMBER\tREVOKED\tTHIS UPDATE\tNEXT UPDATE\tIN FORCE")
+	for _, l := range r.Lists {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%t\n", l.Issuer, l.Number, l.Entries, l.ThisUpdate, l.NextUpdate, l.InForce)
+	}
+	return t.Flush()
+}
