@@ -42,6 +42,7 @@ func (h *holdings) release(s *site) {
 func (h *holdings) drop(c *served) {
 	delete(h.certificates, c.key)
 	delete(h.damaged, "certificate/"+c.key.id)
+	delete(h.damaged, "crl/"+c.key.id)
 	h.edge.keys.drop(c.current.Load())
 }
 

@@ -2,6 +2,8 @@ package edge_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"testing"
@@ -118,5 +120,59 @@ func TestSameRootsKeepConnections(t *testing.T) {
 			t.Fatalf("request %d: got %d, %v, want 200", i, status, err)
 		}
 		w.rotate(cert, w.leaf([]string{"a.example.com"}), good)
+	}
+}
+
+// TestIdentityToUpstream: the upstream is told who the client is (RFC 9440), by nobody
+// but the edge.
+func TestIdentityToUpstream(t *testing.T) {
+	w := newWorld(t)
+	seen := make(chan http.Header, 1)
+	b := backend(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header })
+	ca := testcert.NewCA(t, "clients")
+	sub := ca.Intermediate(t, "sub")
+	direct, below := ca.Leaf(t, []string{"direct"}), sub.Leaf(t, []string{"below"})
+	junk := below.TLS()
+	junk.Certificate = append(junk.Certificate, testcert.NewCA(t, "junk").Cert.Raw)
+	cert := w.certificate(w.leaf([]string{"*.example.com"}), ca)
+	w.domain("auth.example.com", []*lacre.Certificate{cert}, verifyClients, upstream(b.URL))
+	w.domain("open.example.com", []*lacre.Certificate{cert}, upstream(b.URL))
+	in := func(c *x509.Certificate) string { return ":" + base64.StdEncoding.EncodeToString(c.Raw) + ":" }
+	withJunk := func(c *tls.Config) {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &junk, nil }
+	}
+	for _, test := range []struct {
+		name, host, cert, chain string
+		client                  func(*tls.Config)
+	}{
+		{"below the root", "auth.example.com", in(direct.Cert), "", as(direct)},
+		{"below an intermediate", "auth.example.com", in(below.Cert), in(sub.Cert), as(below)},
+		{"with what belongs to nobody", "auth.example.com", in(below.Cert), in(sub.Cert), withJunk},
+		{"not verified", "open.example.com", "", "", as(direct)},
+	} {
+		for _, http2 := range []bool{false, true} {
+			eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
+				client := w.client(http2, version, test.client, caching(tls.NewLRUClientSessionCache(1)))
+				for i := range 2 { // the second session is resumed
+					r, _ := http.NewRequest("GET", "https://"+test.host+"/", nil)
+					for _, name := range []string{"Client-Cert", "Client-Cert-Chain", "client_cert"} {
+						r.Header[name] = []string{":Zm9yZ2Vk:"}
+					}
+					resp, err := client.Do(r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					resp.Body.Close()
+					if resp.TLS.DidResume != (i == 1) {
+						t.Errorf("%s: handshake %d: got resumed %t", test.name, i+1, resp.TLS.DidResume)
+					}
+					h := <-seen
+					if h.Get("Client-Cert") != test.cert || h.Get("Client-Cert-Chain") != test.chain || len(h["Client_cert"]) > 0 {
+						t.Errorf("%s: got %q, %q, %v", test.name, h.Get("Client-Cert"), h.Get("Client-Cert-Chain"), h["Client_cert"])
+					}
+					client.CloseIdleConnections()
+				}
+			})
+		}
 	}
 }

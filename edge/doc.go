@@ -33,8 +33,8 @@
 //
 // # What is never done
 //
-// No session is resumed onto another domain, certificate version or policy, and none at
-// all where client certificates are demanded. No request is answered on a connection
+// No session is resumed onto another domain, certificate version or policy; where client
+// certificates are demanded, they are verified again, also of a session that is resumed. No request is answered on a connection
 // that was made for another domain. What a client says in the forwarding headers
 // (Forwarded, X-Forwarded-*, X-Real-IP, Client-Cert*) reaches no upstream. A version whose
 // key does not open, or does not belong to its leaf, never takes the place of one that

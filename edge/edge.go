@@ -49,6 +49,10 @@ type Config struct {
 	// TicketSecret is what session tickets are sealed under, 32 bytes or more. Edges with
 	// the same one resume each other's sessions. If empty it is made anew at each start.
 	TicketSecret []byte
+	// KeepConnections lets the client of an open connection go on after trust roots or
+	// revocation lists have changed, if it is verified under the new ones too. Without it
+	// the connection has ended for requests. Whoever is revoked is refused either way.
+	KeepConnections bool
 	// AllowLoopback lets domains name upstreams on this machine's loopback addresses.
 	// It is off because tenants choose upstreams and an operator's own services (the
 	// store, an admin port) trust loopback.

@@ -162,6 +162,8 @@ func (w *world) commit(tx lacre.Tx) int64 {
 			r.Revision = revision
 		case *lacre.Project:
 			r.Revision = revision
+		case *lacre.Revocations:
+			r.Revision = revision
 		}
 	}
 	if w.edge != nil {

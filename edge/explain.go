@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -136,7 +137,7 @@ func (x *explanation) request(host string) {
 		r.Status, r.Result, r.Reason = http.StatusBadRequest, "bad_request", "the Host is malformed"
 		return
 	}
-	h := x.decision.handshaken()
+	h := x.decision.handshaken(x.edge.cfg.Now().Add(time.Minute))
 	s, why := x.edge.route(host, &h, version)
 	switch {
 	case why != "":

@@ -33,6 +33,10 @@ type Feed interface {
 	// HostDomains returns the readable domains that claim one of the canonical hosts in one
 	// of the instances.
 	HostDomains(ctx context.Context, instances []*lacre.Instance, hosts ...string) ([]*lacre.Domain, error)
+	// LatestRevocations returns the revocation lists of a certificate, nil when it has
+	// none, and the revision as of which that is so.
+	LatestRevocations(ctx context.Context, projectID, certificateID string) (
+		r *lacre.Revocations, revision int64, err error)
 	// Watch yields every change after a revision, in order, without gaps, until ctx
 	// ends or an error, lacre.ErrCompacted when changes after that revision are gone.
 	Watch(ctx context.Context, after int64) iter.Seq2[lacre.Change, error]

@@ -20,6 +20,7 @@ type faulty struct {
 	held    chan chan struct{}                       // gets a gate once AllDomains has read everything
 	read    map[string]error                         // of LatestVersions, by certificate
 	older   map[string]*lacre.Version                // LatestVersions falls back to it and reports damage
+	crl     error                                    // of LatestRevocations
 	change  func(lacre.Change) (lacre.Change, error) // of Watch
 	end     context.CancelCauseFunc                  // ends the watch that runs
 	watches int

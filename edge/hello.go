@@ -57,11 +57,14 @@ func (e *Edge) refusingTLS() *tls.Config {
 func (e *Edge) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	d := e.decide(hello)
 	c := hello.Conn.(*conn)
-	c.handshaken, c.refused = d.handshaken(), d.refused
+	c.handshaken, c.refused = handshaken{site: d.site}, d.refused
+	if d.refused == succeeded && d.site.verifyClient {
+		return e.verifying(c, d), nil
+	}
 	return e.configOf(d), nil
 }
 
-// configOf is the config to go on with after a decision.
+// configOf is the shared config to go on with after a decision.
 func (e *Edge) configOf(d decision) *tls.Config {
 	switch d.refused {
 	case succeeded:
@@ -103,13 +106,13 @@ func (e *Edge) newConfig(v *version, o *opened, p policy) *tls.Config {
 		c.MinVersion = tls.VersionTLS13
 	}
 	if p&verifyClient != 0 {
-		// Without trust roots the pool is empty and every client is refused. A session
-		// is never resumed: its client certificate would not be verified again.
+		// Without trust roots the pool is empty and every client is refused. Only the
+		// config of a connection resumes, see verifying.
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, v.roots.pool()
 		c.SessionTicketsDisabled = true
 		return c
 	}
-	r := &resumption{edge: e, keys: e.ticketKeys(v, p)}
+	r := &resumption{edge: e, keys: e.ticketKeys(v, p, nil)}
 	c.WrapSession, c.UnwrapSession = r.wrap, r.unwrap
 	return c
 }

@@ -51,6 +51,8 @@ func (h *holdings) apply(ctx context.Context, change lacre.Change) error {
 		switch r := record.(type) {
 		case *lacre.Version:
 			err = h.rotate(ctx, r)
+		case *lacre.Revocations:
+			h.revoke(certificateKey{r.ProjectID, r.CertificateID}, r, r.Revision)
 		case *lacre.Domain:
 			err = h.putDomain(ctx, r, false)
 		}
@@ -59,8 +61,11 @@ func (h *holdings) apply(ctx context.Context, change lacre.Change) error {
 		}
 	}
 	for _, record := range change.Deleted { // last: a host that moves is never without a site
-		if d, ok := record.(*lacre.Domain); ok {
-			h.removeDomain(d.ID)
+		switch r := record.(type) {
+		case *lacre.Domain:
+			h.removeDomain(r.ID)
+		case *lacre.Revocations:
+			h.revoke(certificateKey{r.ProjectID, r.CertificateID}, nil, change.Revision)
 		}
 	}
 	return nil
@@ -79,10 +84,7 @@ func (h *holdings) putDomain(ctx context.Context, d *lacre.Domain, reread bool) 
 	next := h.newSite(d)
 	h.mu.Unlock()
 	for _, c := range next.slots {
-		if !reread && c.current.Load() != nil {
-			continue
-		}
-		if err := h.fetch(ctx, c, newer); err != nil {
+		if err := h.complete(ctx, c, next.verifyClient, reread); err != nil {
 			h.mu.Lock()
 			h.release(next)
 			h.mu.Unlock()
@@ -100,6 +102,19 @@ func (h *holdings) elsewhere(d *lacre.Domain) bool {
 	}
 	delete(h.damaged, "domain/"+d.ID) // its instance is known only now
 	return true
+}
+
+// complete reads of a certificate what is not known yet and a site is to be served with.
+func (h *holdings) complete(ctx context.Context, c *served, verifies, reread bool) error {
+	if reread || c.current.Load() == nil {
+		if err := h.fetch(ctx, c, newer); err != nil {
+			return err
+		}
+	}
+	if x := c.revoked.Load(); verifies && (reread || x == nil || x.unread) {
+		return h.fetchRevocations(ctx, c, false)
+	}
+	return nil
 }
 
 // install publishes next and lets go of what it replaces. A site that is known to be
@@ -165,6 +180,9 @@ func (h *holdings) markUnreadable(bad *lacre.UnreadableError) {
 		of = certificateKey{r.ProjectID, r.CertificateID}
 	case *lacre.Certificate:
 		of = certificateKey{r.ProjectID, r.ID}
+	case *lacre.Revocations:
+		h.markRevocations(certificateKey{r.ProjectID, r.CertificateID}, bad)
+		return
 	}
 	h.mu.Lock()
 	held := h.certificates[of] != nil

@@ -21,6 +21,10 @@ type versions struct {
 	changes chan lacre.Change
 }
 
+func (f *versions) LatestRevocations(context.Context, string, string) (*lacre.Revocations, int64, error) {
+	return nil, 0, nil
+}
+
 func (f *versions) AllDomains(_ context.Context, visit func(*lacre.Domain) error) (int64, []*lacre.UnreadableError, error) {
 	return 1, nil, visit(f.domain)
 }
@@ -104,6 +108,10 @@ type crowd struct {
 	size  int
 	read  func(id string) *lacre.Version
 	named func(id string) // told every certificate's id; may be nil
+}
+
+func (f *crowd) LatestRevocations(context.Context, string, string) (*lacre.Revocations, int64, error) {
+	return nil, 0, nil
 }
 
 func (f *crowd) AllDomains(_ context.Context, visit func(*lacre.Domain) error) (int64, []*lacre.UnreadableError, error) {

@@ -29,9 +29,11 @@ type metrics struct {
 	watchRestarts    prometheus.Counter
 	linesDropped     prometheus.Counter
 	domains          *domainMetrics
+	clients          *prometheus.CounterVec
 
 	notAfter *prometheus.Desc
 	staple   *prometheus.Desc
+	crlDue   *prometheus.Desc
 	omitted  *prometheus.Desc
 }
 
@@ -63,6 +65,13 @@ func newMetrics(e *Edge) *metrics {
 			Name: "lacre_edge_access_log_dropped_total", Help: "Lines of the access log that could not be written in time or at all.",
 		}),
 		domains: newDomainMetrics(e.holdings, e.cfg.DomainMetrics),
+		clients: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lacre_edge_clients_refused_total",
+			Help: "Handshakes ended although the client's certificate chained to a trust root, or did when its session was made.",
+		}, []string{"reason"}),
+		crlDue: prometheus.NewDesc("lacre_crl_next_update_timestamp_seconds",
+			"When the first revocation list of a certificate in use goes stale; clients are refused from then on.",
+			[]string{"project", "certificate"}, nil),
 		notAfter: prometheus.NewDesc("lacre_certificate_not_after_timestamp_seconds",
 			"End of validity of the version that is served, soonest first.", []string{"project", "certificate"}, nil),
 		staple: prometheus.NewDesc("lacre_certificate_ocsp_next_update_timestamp_seconds",
@@ -86,7 +95,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.badIntroductions, m.watchRestarts, m.linesDropped, m.domains)
+	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.badIntroductions, m.watchRestarts, m.linesDropped, m.domains, m.clients)
 	for _, c := range collectors {
 		if err := r.Register(c); err != nil {
 			return err
@@ -150,6 +159,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.notAfter
 	ch <- m.staple
 	ch <- m.omitted
+	ch <- m.crlDue
 }
 
 // Collect implements prometheus.Collector over the versions that are really served.
@@ -168,6 +178,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	ch <- prometheus.MustNewConstMetric(m.omitted, prometheus.GaugeValue, float64(len(versions)-len(shown)))
+	m.collectCRLs(ch, versions)
 }
 
 // versions returns the current version of every certificate.

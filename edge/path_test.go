@@ -19,6 +19,10 @@ import (
 // silent is a feed with nothing in it.
 type silent struct{}
 
+func (silent) LatestRevocations(context.Context, string, string) (*lacre.Revocations, int64, error) {
+	return nil, 0, nil
+}
+
 func (silent) AllDomains(context.Context, func(*lacre.Domain) error) (int64, []*lacre.UnreadableError, error) {
 	return 1, nil, nil
 }

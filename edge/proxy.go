@@ -55,6 +55,7 @@ func (e *Edge) rewrite(r *httputil.ProxyRequest) {
 		}
 	}
 	forward(r.Out.Header, r.In, r.In.TLS != nil || exchangeOf(r.In.Context()).conn.tlcp)
+	identify(r.Out.Header, r.In)
 	r.Out.Header.Add(loopHeader, e.id)
 	r.Out.Header.Set(requestIDHeader, exchangeOf(r.In.Context()).requestID())
 }
@@ -79,6 +80,19 @@ func forward(h http.Header, in *http.Request, secure bool) {
 	h["X-Forwarded-For"], h["X-Real-Ip"] = values[0:1:1], values[0:1:1]
 	h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = values[1:2:2], values[2:3:3]
 	h["X-Forwarded-Port"], h["Forwarded"] = values[3:4:4], values[4:5:5]
+}
+
+// identify says who the client is when it was verified (RFC 9440): its certificate, and
+// what is between that and the trust root.
+func identify(h http.Header, in *http.Request) {
+	c := exchangeOf(in.Context()).conn
+	if c.who == nil || !siteOf(in.Context()).verifyClient {
+		return
+	}
+	h.Set("Client-Cert", c.who.cert)
+	if c.who.chain != "" {
+		h.Set("Client-Cert-Chain", c.who.chain)
+	}
 }
 
 // isForwarding tells whether a header, spelled in any way that a lenient upstream

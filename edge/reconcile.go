@@ -88,8 +88,14 @@ func (h *holdings) compareAll(ctx context.Context, last bool) (int64, error) {
 // compareDomains serves the domains and the newest versions of their certificates.
 func (h *holdings) compareDomains(ctx context.Context, some []*lacre.Domain, last bool) error {
 	h.edge.finder.giveWay(ctx)
-	fresh, unchecked := h.compared(some, last)
-	if err := h.fetchAll(ctx, unchecked, ruleOf(last)); err != nil {
+	fresh, unchecked, strict := h.compared(some, last)
+	err := h.fetchAll(ctx, unchecked, ruleOf(last))
+	for _, c := range strict {
+		if err == nil {
+			err = h.fetchRevocations(ctx, c, last)
+		}
+	}
+	if err != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		for _, s := range fresh {
@@ -139,8 +145,9 @@ func (h *holdings) sweep() {
 
 // compared returns sites for those of the domains that are news, and the certificates of
 // all of them that this compare has not read yet. These are acquired before they are read:
-// a version that arrives meanwhile finds its certificate held and is not lost.
-func (h *holdings) compared(some []*lacre.Domain, last bool) (fresh []*site, unchecked []*served) {
+// a version that arrives meanwhile finds its certificate held and is not lost. strict are
+// those whose revocation lists count.
+func (h *holdings) compared(some []*lacre.Domain, last bool) (fresh []*site, unchecked, strict []*served) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, d := range some {
@@ -153,6 +160,9 @@ func (h *holdings) compared(some []*lacre.Domain, last bool) (fresh []*site, unc
 			fresh = append(fresh, s)
 		}
 		s.seen = h.round
+		if s.verifyClient {
+			strict = append(strict, s.slots...)
+		}
 		for _, c := range s.slots {
 			if c.checked != h.round {
 				c.checked = h.round
@@ -160,7 +170,7 @@ func (h *holdings) compared(some []*lacre.Domain, last bool) (fresh []*site, unc
 			}
 		}
 	}
-	return fresh, unchecked
+	return fresh, unchecked, strict
 }
 
 // see takes note that a domain is there. It needs no site.

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"time"
 )
 
 // decision is what the edge makes of a client hello: whose site, and which key pair. A
@@ -17,14 +18,16 @@ type decision struct {
 // handshaken is what a handshake settled about its connection, for the requests that
 // follow.
 type handshaken struct {
-	site  *site
-	roots *bundle // what the client certificate was verified against; nil if not asked for
+	site *site
+	who  *verified // the client, once it was verified; nil if that was not asked for
 }
 
-func (d decision) handshaken() handshaken {
+// handshaken is what the handshake will have settled if the client proves who it is.
+func (d decision) handshaken(now time.Time) handshaken {
 	h := handshaken{site: d.site}
 	if d.refused == succeeded && d.site.verifyClient {
-		h.roots = d.version.roots
+		t := d.site.trust(d.version)
+		h.who = &verified{roots: t.roots, lists: digestsOf(t.lists), until: now}
 	}
 	return h
 }

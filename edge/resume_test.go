@@ -3,7 +3,9 @@ package edge_test
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -200,37 +202,119 @@ func TestNoResumptionWithoutDomain(t *testing.T) {
 	})
 }
 
-// TestClientAuthenticationIsNeverResumed: not onto a domain that demands client
-// certificates from one that does not, nor onto itself.
-func TestClientAuthenticationIsNeverResumed(t *testing.T) {
-	w := newWorld(t)
-	clients := testcert.NewCA(t, "clients")
-	me := clients.Leaf(t, []string{"me"}).TLS()
-	mine := func(c *tls.Config) { c.Certificates = []tls.Certificate{me} }
-	eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
-		cert := w.certificate(w.leaf([]string{"*.example.com"}), clients)
-		open := w.domain("open.example.com", []*lacre.Certificate{cert})
-		closed := w.domain("closed.example.com", []*lacre.Certificate{cert}, func(d *lacre.Domain) { d.VerifyClient = true })
-		defer w.commit(lacre.Tx{Delete: []lacre.Record{open, closed}})
+// mutual is a world with one domain that verifies clients, and a client.
+func mutual(t *testing.T, configure ...func(*edge.Config)) (w *world, d *lacre.Domain, cert *lacre.Certificate, ca *testcert.CA, client func(*tls.Config)) {
+	w = newWorld(t, configure...)
+	ca = testcert.NewCA(t, "clients")
+	cert = w.certificate(w.leaf([]string{"*.example.com"}), ca)
+	d = w.domain("a.example.com", []*lacre.Certificate{cert}, verifyClients)
+	return w, d, cert, ca, as(ca.Leaf(t, []string{"client"}))
+}
 
-		cache := &oneSession{}
-		w.resumes("open.example.com", cache, version)
-		c, err := w.dial("closed.example.com", version, func(c *tls.Config) {
-			c.ClientSessionCache, c.InsecureSkipVerify = cache, true
+// TestClientAuthenticationIsNeverResumedFromElsewhere: not a session made before client
+// certificates were demanded, or under another version, domain, name, flag or cluster.
+func TestClientAuthenticationIsNeverResumedFromElsewhere(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		before func(*lacre.Domain)
+		change func(w *world, d *lacre.Domain, c *lacre.Certificate, ca *testcert.CA) (node *world, host string)
+	}{
+		{"the flag is switched on", func(d *lacre.Domain) { d.VerifyClient = false },
+			func(w *world, d *lacre.Domain, _ *lacre.Certificate, _ *testcert.CA) (*world, string) {
+				d.VerifyClient = true
+				w.store(d)
+				return w, d.Host
+			}},
+		{"the flag is switched off", verifyClients,
+			func(w *world, d *lacre.Domain, _ *lacre.Certificate, _ *testcert.CA) (*world, string) {
+				d.VerifyClient = false
+				w.store(d)
+				return w, d.Host
+			}},
+		{"the certificate is rotated", verifyClients,
+			func(w *world, d *lacre.Domain, c *lacre.Certificate, ca *testcert.CA) (*world, string) {
+				w.rotate(c, w.leaf([]string{"*.example.com"}), ca)
+				return w, d.Host
+			}},
+		{"the domain is made again", verifyClients,
+			func(w *world, d *lacre.Domain, c *lacre.Certificate, _ *testcert.CA) (*world, string) {
+				w.commit(lacre.Tx{Delete: []lacre.Record{d}})
+				w.domain(d.Host, []*lacre.Certificate{c}, verifyClients)
+				return w, d.Host
+			}},
+		{"another name of the same wildcard domain", func(d *lacre.Domain) { verifyClients(d); d.Host = "*.example.net" },
+			func(w *world, _ *lacre.Domain, _ *lacre.Certificate, _ *testcert.CA) (*world, string) {
+				return w, "b.example.net"
+			}},
+		{"a domain with other trust roots", verifyClients,
+			func(w *world, _ *lacre.Domain, _ *lacre.Certificate, ca *testcert.CA) (*world, string) {
+				c := w.certificate(w.leaf([]string{"b.example.com"}), ca, testcert.NewCA(w, "others"))
+				w.domain("b.example.com", []*lacre.Certificate{c}, verifyClients)
+				return w, "b.example.com"
+			}},
+		{"a node with another secret", verifyClients,
+			func(w *world, d *lacre.Domain, _ *lacre.Certificate, _ *testcert.CA) (*world, string) {
+				return w.node(otherSecret), d.Host
+			}},
+		{"the list is deleted and another with the same number comes", verifyClients,
+			func(w *world, d *lacre.Domain, c *lacre.Certificate, ca *testcert.CA) (*world, string) {
+				w.commit(lacre.Tx{Delete: []lacre.Record{w.storedLists(c)}})
+				w.revoke(c, ca)
+				return w, d.Host
+			}},
+		{"nothing", verifyClients,
+			func(w *world, d *lacre.Domain, _ *lacre.Certificate, _ *testcert.CA) (*world, string) {
+				return w, d.Host
+			}},
+	} {
+		eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
+			w, _, cert, ca, client := mutual(t, secret)
+			w.revoke(cert, ca)
+			d := w.domain("a.example.org", []*lacre.Certificate{cert}, test.before)
+			name := strings.Replace(d.Host, "*", "a", 1)
+			cache := &oneSession{}
+			if in, _ := w.asks(name, version, client, caching(cache)); !in || cache.session == nil {
+				t.Fatalf("%s: got let in %t and a session %t before", test.name, in, cache.session != nil)
+			}
+			node, host := test.change(w, d, cert, ca)
+			if in, resumed := node.asks(host, version, client, caching(cache)); !in || resumed != (test.name == "nothing") {
+				t.Errorf("%s: got let in %t, resumed %t", test.name, in, resumed)
+			}
 		})
-		if err == nil { // TLS 1.3: the client learns it from its first read
-			_, err = c.Read(make([]byte, 1))
+	}
+}
+
+// TestVerifiedSessionsAgeFromTheCertificate: however often a session is taken up again,
+// a day after the client has shown its certificate it has to show it anew.
+func TestVerifiedSessionsAgeFromTheCertificate(t *testing.T) {
+	eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
+		clock := &shifting{}
+		w, _, _, _, client := mutual(t, clock.config)
+		cache := &oneSession{}
+		for _, step := range []struct {
+			at   time.Duration
+			want bool
+		}{{0, false}, {10 * time.Hour, true}, {20 * time.Hour, true}, {23 * time.Hour, true}, {25 * time.Hour, false}, {26 * time.Hour, true}} {
+			clock.set(step.at)
+			if in, resumed := w.asks("a.example.com", version, client, caching(cache)); !in || resumed != step.want {
+				t.Errorf("after %v: got let in %t, resumed %t, want %t", step.at, in, resumed, step.want)
+			}
 		}
-		if err == nil || isAlert(err, 0) {
-			t.Errorf("without a client certificate: got %v, want a refusal", err)
-		}
-		if w.resumes("closed.example.com", cache, version, mine) {
-			t.Error("resumed a session of a domain without client authentication")
-		}
-		cache = &oneSession{}
-		w.resumes("closed.example.com", cache, version, mine)
-		if cache.session != nil {
-			t.Error("a domain with client authentication gave out a ticket")
+	})
+}
+
+// TestLongClientChains get no session, and are let in.
+func TestLongClientChains(t *testing.T) {
+	w, _, _, ca, _ := mutual(t)
+	long := func(c *x509.Certificate) { c.Subject.OrganizationalUnit = []string{strings.Repeat("long ", 1500)} }
+	sub := ca.Intermediate(t, "sub", testcert.With(long))
+	leaf := as(sub.Leaf(t, []string{"client"}, testcert.With(long)))
+	eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
+		cache := &oneSession{}
+		for range 2 {
+			if in, resumed := w.asks("a.example.com", version, leaf, caching(cache)); !in || resumed {
+				t.Errorf("got let in %t, resumed %t, want a full handshake", in, resumed)
+			}
 		}
 	})
 }

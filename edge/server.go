@@ -124,7 +124,7 @@ func (e *Edge) route(hostport string, h *handshaken, version uint16) (s *site, m
 	switch {
 	case s == nil || s.id != h.site.id:
 		return nil, otherHost
-	case !s.accepts(h, version):
+	case !e.accepts(s, h, version):
 		return nil, policyChanged
 	}
 	return s, ""
@@ -144,9 +144,9 @@ func (e *Edge) pass(x *exchange, s *site, proxy http.Handler) {
 }
 
 // accepts tells whether a connection made earlier satisfies the policy as it is now:
-// a policy that became stricter, or other trust roots, end old connections.
-func (s *site) accepts(h *handshaken, version uint16) bool {
-	return !s.noHTTPS && version >= s.minTLS && (!s.verifyClient || s.trusts(h.roots))
+// a policy that became stricter, other trust roots or lists end old connections.
+func (e *Edge) accepts(s *site, h *handshaken, version uint16) bool {
+	return !s.noHTTPS && version >= s.minTLS && (!s.verifyClient || e.admits(s, h.who))
 }
 
 func refuse(w http.ResponseWriter, status int, text string) {

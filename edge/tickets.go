@@ -21,8 +21,13 @@ const (
 	ticketFormat = 1
 	ticketHeader = 1 + 4     // format, period
 	ticketTimes  = 8 + 8     // born, until: Unix seconds, sealed
-	maxTicket    = 12 * 1024 // a hello is bounded by 64 KiB, and old peers take less
+	maxState     = 12 * 1024 // a hello has 64 KiB at most, and old peers take less
+	maxTicket    = maxState + 256
 )
+
+// life is how long a session may last: it was born when its peers proved who they are,
+// and ends with its age or at until, whichever is first.
+type life struct{ born, until time.Time }
 
 // ticketKeys seals the sessions of one policy of one certificate version. It knows
 // bytes only, so that any protocol can keep its sessions in tickets:
@@ -56,49 +61,48 @@ func newTicketKeys(secret []byte, now func() time.Time, purpose string, parts ..
 	return &ticketKeys{secret: secret, label: label, now: now}
 }
 
-// seal makes a ticket of a session. born is when its peers proved who they are, until
-// is when the session has to end at the latest.
-func (k *ticketKeys) seal(binding, state []byte, born, until time.Time) ([]byte, error) {
+// seal makes a ticket of a session.
+func (k *ticketKeys) seal(binding, state []byte, l life) ([]byte, error) {
 	period := periodOf(k.now())
 	aead, err := k.aead(period)
 	if err != nil {
 		return nil, err
 	}
 	plain := make([]byte, 0, ticketTimes+len(state))
-	plain = binary.BigEndian.AppendUint64(plain, uint64(born.Unix()))
-	plain = binary.BigEndian.AppendUint64(plain, uint64(until.Unix()))
+	plain = binary.BigEndian.AppendUint64(plain, uint64(l.born.Unix()))
+	plain = binary.BigEndian.AppendUint64(plain, uint64(l.until.Unix()))
 	plain = append(plain, state...)
 	ticket := make([]byte, 0, ticketHeader+len(plain)+aead.Overhead())
 	ticket = binary.BigEndian.AppendUint32(append(ticket, ticketFormat), period)
 	return aead.Seal(ticket, nil, plain, binding), nil
 }
 
-// open returns the session of a ticket and when it was born. It is not ok when the
-// ticket was sealed elsewhere, under another label or binding, or is too old; none of
+// open returns the session of a ticket and its life. It is not ok when the ticket was
+// sealed elsewhere, under another label or binding, or is too old; none of
 // these is an error: a full handshake follows.
-func (k *ticketKeys) open(binding, ticket []byte) (state []byte, born time.Time, ok bool) {
+func (k *ticketKeys) open(binding, ticket []byte) (state []byte, l life, ok bool) {
 	if len(ticket) < ticketHeader || len(ticket) > maxTicket || ticket[0] != ticketFormat {
-		return nil, time.Time{}, false
+		return nil, l, false
 	}
 	now := k.now()
 	period := binary.BigEndian.Uint32(ticket[1:])
 	if at := periodOf(now); period+1 < at || period > at+1 {
-		return nil, time.Time{}, false // nothing is derived for periods long gone or to come
+		return nil, l, false // nothing is derived for periods long gone or to come
 	}
 	aead, err := k.aead(period)
 	if err != nil {
-		return nil, time.Time{}, false
+		return nil, l, false
 	}
 	plain, err := aead.Open(nil, nil, ticket[ticketHeader:], binding)
 	if err != nil || len(plain) < ticketTimes {
-		return nil, time.Time{}, false
+		return nil, l, false
 	}
-	born = time.Unix(int64(binary.BigEndian.Uint64(plain)), 0)
-	until := time.Unix(int64(binary.BigEndian.Uint64(plain[8:])), 0)
-	if now.Before(born.Add(-ticketSkew)) || now.After(born.Add(ticketAge)) || now.After(until) {
-		return nil, time.Time{}, false
+	l.born = time.Unix(int64(binary.BigEndian.Uint64(plain)), 0)
+	l.until = time.Unix(int64(binary.BigEndian.Uint64(plain[8:])), 0)
+	if now.Before(l.born.Add(-ticketSkew)) || now.After(l.born.Add(ticketAge)) || now.After(l.until) {
+		return nil, l, false
 	}
-	return plain[ticketTimes:], born, true
+	return plain[ticketTimes:], l, true
 }
 
 // periodOf numbers the periods since 1970. Before that is period 0.

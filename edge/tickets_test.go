@@ -23,7 +23,7 @@ func sealing(at *time.Time, secret string, label ...string) *ticketKeys {
 func TestTicketsOpenWhereTheyWereSealed(t *testing.T) {
 	now := time.Date(2026, 11, 25, 23, 50, 0, 0, time.UTC)
 	secret, binding, state := "a secret of the cluster, 32 bytes", []byte("domain/a.example.com"), []byte("a session")
-	ticket, err := sealing(&now, secret, "project", "cert").seal(binding, state, now, now.Add(ticketAge))
+	ticket, err := sealing(&now, secret, "project", "cert").seal(binding, state, life{now, now.Add(ticketAge)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestTicketsOpenWhereTheyWereSealed(t *testing.T) {
 			t.Fatalf("opened after %d of %d bytes", i, len(ticket))
 		}
 	}
-	again, err := keys.seal(binding, state, now, now.Add(ticketAge))
+	again, err := keys.seal(binding, state, life{now, now.Add(ticketAge)})
 	if err != nil || bytes.Equal(again, ticket) {
 		t.Errorf("got the same ticket twice (or %v)", err)
 	}
@@ -96,13 +96,13 @@ func TestTicketsEnd(t *testing.T) {
 			{"after the clock was set to 1970", ticketAge, time.Unix(1, 0).Sub(sealed), false},
 		} {
 			now = sealed
-			ticket, err := keys.seal(nil, []byte("x"), sealed, sealed.Add(test.until))
+			ticket, err := keys.seal(nil, []byte("x"), life{sealed, sealed.Add(test.until)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			now = sealed.Add(test.after)
-			if _, born, ok := keys.open(nil, ticket); ok != test.want || ok && !born.Equal(sealed) {
-				t.Errorf("sealed at %v, %s: got %t, %v, want %t", sealed, test.name, ok, born, test.want)
+			if _, l, ok := keys.open(nil, ticket); ok != test.want || ok && !l.born.Equal(sealed) {
+				t.Errorf("sealed at %v, %s: got %t, %v, want %t", sealed, test.name, ok, l.born, test.want)
 			}
 		}
 	}
@@ -128,7 +128,48 @@ func BenchmarkTicket(b *testing.B) {
 	binding, state := []byte("domain/a.example.com"), make([]byte, 100)
 	b.ReportAllocs()
 	for b.Loop() {
-		ticket, _ := keys.seal(binding, state, now, now)
+		ticket, _ := keys.seal(binding, state, life{now, now})
 		keys.open(binding, ticket)
+	}
+}
+
+// TestTicketKeysNameThePolicy: whatever a session was made under makes other keys, each
+// part by itself.
+func TestTicketKeysNameThePolicy(t *testing.T) {
+	e := &Edge{cfg: Config{TicketSecret: []byte("a secret of the cluster, 32 bytes"), Now: time.Now}}
+	var held bundles
+	certificate := func(project, id string) *served { return &served{key: certificateKey{project, id}} }
+	base := version{served: certificate("p", "c"), number: 1, leaf: []byte("leaf"), roots: held.intern([][]byte{[]byte("root")})}
+	list, other := digests{{1}}, digests{{2}}
+	ticket, err := e.ticketKeys(&base, verifyClient, list).seal(nil, []byte("x"), life{time.Now(), time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(edit func(*version)) *version {
+		v := version{served: base.served, number: base.number, leaf: base.leaf, roots: base.roots}
+		edit(&v)
+		return &v
+	}
+	for name, keys := range map[string]*ticketKeys{
+		"another project":        e.ticketKeys(with(func(v *version) { v.served = certificate("q", "c") }), verifyClient, list),
+		"another certificate":    e.ticketKeys(with(func(v *version) { v.served = certificate("p", "d") }), verifyClient, list),
+		"another version":        e.ticketKeys(with(func(v *version) { v.number = 2 }), verifyClient, list),
+		"another leaf":           e.ticketKeys(with(func(v *version) { v.leaf = []byte("tree") }), verifyClient, list),
+		"other trust roots":      e.ticketKeys(with(func(v *version) { v.roots = held.intern([][]byte{[]byte("toor")}) }), verifyClient, list),
+		"a trust root more":      e.ticketKeys(with(func(v *version) { v.roots = held.intern([][]byte{[]byte("root"), []byte("toor")}) }), verifyClient, list),
+		"no trust root":          e.ticketKeys(with(func(v *version) { v.roots = held.intern(nil) }), verifyClient, list),
+		"clients unverified":     e.ticketKeys(&base, 0, list),
+		"TLS 1.3 demanded":       e.ticketKeys(&base, verifyClient|onlyTLS13, list),
+		"another list":           e.ticketKeys(&base, verifyClient, other),
+		"a list more":            e.ticketKeys(&base, verifyClient, append(list, other...)),
+		"no list":                e.ticketKeys(&base, verifyClient, nil),
+		"a list that is no root": e.ticketKeys(with(func(v *version) { v.roots = held.intern([][]byte{list[0][:]}) }), verifyClient, nil),
+	} {
+		if _, _, ok := keys.open(nil, ticket); ok {
+			t.Errorf("%s: opened", name)
+		}
+	}
+	if _, _, ok := e.ticketKeys(with(func(*version) {}), verifyClient, digests{{1}}).open(nil, ticket); !ok {
+		t.Error("the same policy did not open the ticket")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"math"
 	"strconv"
 	"sync/atomic"
@@ -110,6 +111,9 @@ func (e *Edge) mismatchTLS() *tls.Config {
 func (e *Edge) handshakeTLCP(c *conn, h *handoff, start time.Time) {
 	secured := tlcp.Server(c, e.tlcp)
 	err := secured.Handshake()
+	if err == nil && c.who != nil {
+		err = e.verifyTLCP(c, secured.ConnectionState())
+	}
 	result := outcomeOf(c, err, secured.ConnectionState().DidResume)
 	e.metrics.handshake(result, tlcp.Version, time.Since(start))
 	if err != nil {
@@ -121,12 +125,36 @@ func (e *Edge) handshakeTLCP(c *conn, h *handoff, start time.Time) {
 	h.give(secured)
 }
 
+// verifyTLCP is verification.verify for TLCP, which has verified the client against the
+// trust roots: it has no say during the handshake, so the connection ends right after it.
+func (e *Edge) verifyTLCP(c *conn, cs tlcp.ConnectionState) error {
+	chains := make([][]*x509.Certificate, 0, len(cs.VerifiedChains))
+	for _, chain := range cs.VerifiedChains {
+		chains = append(chains, plainX509(chain))
+	}
+	t := trust{c.who.roots, c.site.revocations()}
+	who, err := t.verify(plainX509(cs.PeerCertificates), chains, e.cfg.Now())
+	if err != nil {
+		e.metrics.clientRefused(err)
+	}
+	c.who = who // nil if refused
+	return err
+}
+
+func plainX509(certs []*smx509.Certificate) []*x509.Certificate {
+	plain := make([]*x509.Certificate, len(certs))
+	for i, cert := range certs {
+		plain[i] = cert.ToX509()
+	}
+	return plain
+}
+
 // configForTLCP is configFor for a TLCP hello. A client without SNI is refused as one of
 // TLS is; so is a domain whose certificates are all for TLS.
 func (e *Edge) configForTLCP(hello *tlcp.ClientHelloInfo) (*tlcp.Config, error) {
 	c := hello.Conn.(*conn)
 	d := e.decideTLCP(hello.ServerName)
-	c.handshaken, c.refused = d.handshaken(), d.refused
+	c.handshaken, c.refused = d.handshaken(e.cfg.Now()), d.refused
 	switch d.refused {
 	case succeeded:
 		return e.configTLCP(d.version, d.key.sm2, d.site.policy()), nil
@@ -214,7 +242,7 @@ func (r *resumptionTLCP) wrap(cs tlcp.ConnectionState, session *tlcp.SessionStat
 	}
 	defer clear(state)
 	now := r.keys.now()
-	return r.keys.seal(binding, state, now, now.Add(ticketAge))
+	return r.keys.seal(binding, state, life{born: now, until: now.Add(ticketAge)})
 }
 
 // unwrap is tlcp.Config.UnwrapSession. Its error would end the handshake: there is none.

@@ -25,9 +25,10 @@ type certificateKey struct{ project, id string }
 // served is one certificate and the version of it that new handshakes are given.
 type served struct {
 	key     certificateKey
-	current atomic.Pointer[version] // nil until a readable version is known
-	refs    int32                   // sites that name it; guarded by holdings.mu
-	checked uint32                  // round of the last compare that read it; guarded by holdings.mu
+	current atomic.Pointer[version]     // nil until a readable version is known
+	revoked atomic.Pointer[revocations] // nil until a site that verifies clients names it
+	refs    int32                       // sites that name it; guarded by holdings.mu
+	checked uint32                      // round of the last compare that read it; guarded by holdings.mu
 }
 
 // version is one immutable key pair as the edge holds it: everything a handshake
@@ -87,7 +88,8 @@ type opened struct {
 	certificate tls.Certificate
 	used        atomic.Bool // since the clock hand last passed
 	configs     [policies]atomic.Pointer[tls.Config]
-	sm2         *openedSM2 // instead of certificate and configs
+	sm2         *openedSM2                           // instead of certificate and configs
+	mutual      [policies]atomic.Pointer[mutualKeys] // only where clients are verified
 }
 
 // bundle is a list of certificates that many versions share, held once for each

@@ -25,6 +25,7 @@ type Config struct {
 	Edge          string
 	EdgeHTTP      string
 	EdgeHTTPProxy bool
+	KeepConns     bool
 	EdgeProxyFrom []string
 	AccessLog     string
 	DomainMetrics int
@@ -79,6 +80,7 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.EdgeProxyFrom, "edge-proxy-from", nil, "addresses or CIDR ranges of load balancers that begin every connection to the edge, TLS or plain, with a PROXY protocol v2 header")
 	f.StringVar(&c.AccessLog, "access-log", "", "file that gets a line of JSON for each request at the edge, made anew when it is moved away; - for standard output (default: none)")
 	f.IntVar(&c.DomainMetrics, "domain-metrics", 1000, "most domains that have metrics of their own; the others share one series; 0 for none")
+	f.BoolVar(&c.KeepConns, "edge-keep-connections", false, "let clients of open connections go on when trust roots or revocation lists change, if they verify under the new ones; without it their requests are refused until they connect again")
 	f.StringVar(&c.Instance, "instance", "", "serve the domains of this instance id only (default: all)")
 	f.StringSliceVar(&c.Roles, "roles", []string{"api", "edge"}, "what this node does: api, edge")
 	f.StringVar(&c.MasterKey, "master-key", "", "where the master key is: file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME (default file:DATA-DIR/master.key)")

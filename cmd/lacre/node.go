@@ -142,7 +142,7 @@ func (n *node) makeEdge(ctx context.Context, ring *keyring.Keyring) error {
 		minTLS = tls.VersionTLS13
 	}
 	n.edge, err = edge.New(edge.Config{
-		Feed: n.store, Sealer: ring, TicketSecret: tickets, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
+		Feed: n.store, Sealer: ring, TicketSecret: tickets, KeepConnections: n.cfg.KeepConns, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
 		AllowLoopback: n.cfg.UpstreamLocal, ProxyHTTP: n.cfg.EdgeHTTPProxy, HTTPSPort: port(n.listeners["edge"]), Log: n.log, Metrics: n.metrics, Now: n.now,
 		ProxyFrom: proxies, AccessLog: access, DomainMetrics: limit(n.cfg.DomainMetrics),
 	})

@@ -1,0 +1,219 @@
+package edge
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// trust is what client certificates are held to: the trust roots of the version that is
+// served, and the revocation lists of all certificates of the site.
+type trust struct {
+	roots *bundle
+	lists []*revocations
+}
+
+func (s *site) trust(v *version) trust { return trust{v.roots, s.revocations()} }
+
+// verified is a client that proved who it is. What it was held to is kept as digests:
+// lists that were replaced are not held by the connections made before.
+type verified struct {
+	roots *bundle
+	lists digests
+	sent  []*x509.Certificate // as the client sent them
+	until time.Time           // end of the first certificate of the chain that ends
+	// The values of Client-Cert and Client-Cert-Chain (RFC 9440), the latter empty when
+	// the leaf was issued by the trust root itself.
+	cert, chain string
+
+	again atomic.Pointer[renewed] // set when the client was found good under a later trust
+}
+
+// renewed is a later trust under which a client was found good.
+type renewed struct {
+	roots *bundle
+	lists digests
+	until time.Time
+}
+
+var errNobody = errors.New("no client certificate")
+
+// verify decides about the client of a handshake; chains are those that crypto/tls has
+// just verified against the same roots, nil to verify here.
+func (t trust) verify(sent []*x509.Certificate, chains [][]*x509.Certificate, now time.Time) (*verified, error) {
+	chain, err := t.chain(sent, chains, now)
+	if err != nil {
+		return nil, err
+	}
+	return &verified{
+		roots: t.roots, lists: digestsOf(t.lists), sent: sent, until: endOf(chain),
+		cert: byteSequence(chain[0]), chain: intermediates(chain),
+	}, nil
+}
+
+// chain returns the first chain from the client's leaf to a trust root that is valid now
+// and not revoked. Without any, the error says what is wrong with the first.
+func (t trust) chain(sent []*x509.Certificate, chains [][]*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+	if len(sent) == 0 {
+		return nil, errNobody
+	}
+	if chains == nil {
+		var err error
+		if chains, err = t.chains(sent, now); err != nil {
+			return nil, err
+		}
+	}
+	first := errNobody
+	for i, chain := range chains {
+		err := checkAll(t.lists, chain, now)
+		if err == nil {
+			return chain, nil
+		}
+		if i == 0 {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// chains verifies as crypto/tls does in a full handshake.
+func (t trust) chains(sent []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
+	between := x509.NewCertPool()
+	for _, cert := range sent[1:] {
+		between.AddCert(cert)
+	}
+	return sent[0].Verify(x509.VerifyOptions{
+		Roots: t.roots.pool(), Intermediates: between, CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+}
+
+func endOf(chain []*x509.Certificate) time.Time {
+	end := chain[0].NotAfter
+	for _, cert := range chain[1:] {
+		if cert.NotAfter.Before(end) {
+			end = cert.NotAfter
+		}
+	}
+	return end
+}
+
+// byteSequence writes a certificate as RFC 9440 does (RFC 8941, section 3.3.5).
+func byteSequence(cert *x509.Certificate) string {
+	return ":" + base64.StdEncoding.EncodeToString(cert.Raw) + ":"
+}
+
+// intermediates writes what is between leaf and trust root. What the client sent beside
+// that is nobody's word.
+func intermediates(chain []*x509.Certificate) string {
+	var members []string
+	for i := 1; i < len(chain)-1; i++ {
+		members = append(members, byteSequence(chain[i]))
+	}
+	return strings.Join(members, ", ")
+}
+
+// admits tells whether a client that was verified earlier may send a request to the site
+// as it is now. When trust roots or lists have changed, its connection has ended, unless
+// the edge keeps connections: then the client is verified anew.
+func (e *Edge) admits(s *site, who *verified) bool {
+	if who == nil {
+		return false
+	}
+	now := e.cfg.Now()
+	if s.trusts(who.roots) && s.heeds(who.lists) {
+		return !now.After(who.until)
+	}
+	return e.cfg.KeepConnections && e.verifiesAgain(s, who, now)
+}
+
+// verifiesAgain holds a client to the roots and lists of now, once for each of them.
+func (e *Edge) verifiesAgain(s *site, who *verified, now time.Time) bool {
+	if r := who.again.Load(); r != nil && s.trusts(r.roots) && s.heeds(r.lists) {
+		return !now.After(r.until)
+	}
+	for _, slot := range s.slots {
+		v := slot.current.Load()
+		if v == nil {
+			continue
+		}
+		t := s.trust(v)
+		if chain, err := t.chain(who.sent, nil, now); err == nil {
+			who.again.Store(&renewed{t.roots, digestsOf(t.lists), endOf(chain)})
+			return true
+		}
+	}
+	return false
+}
+
+// verification is the part of a handshake that is about its client. Each connection has
+// one of its own: crypto/tls tells its callbacks nothing of the connection.
+type verification struct {
+	conn  *conn
+	trust trust
+	keys  *ticketKeys
+	life  life // of the session that is resumed
+}
+
+// verifying returns a config for one connection whose client must prove who it is. The
+// rest of it is shared.
+func (e *Edge) verifying(c *conn, d decision) *tls.Config {
+	shared := e.configOf(d)
+	t := d.site.trust(d.version)
+	x := &verification{conn: c, trust: t, keys: e.mutualKeys(d, t)}
+	cfg := shared.Clone()
+	cfg.VerifyConnection = x.verify
+	if anyUnread(t.lists) {
+		return cfg // which lets nobody in
+	}
+	cfg.SessionTicketsDisabled = false
+	cfg.WrapSession, cfg.UnwrapSession = x.wrap, x.unwrap
+	return cfg
+}
+
+// verify is tls.Config.VerifyConnection, which is called for resumed sessions too: their
+// clients are verified like all others, against the roots, the lists and the time of now.
+func (x *verification) verify(cs tls.ConnectionState) error {
+	chains := cs.VerifiedChains
+	if cs.DidResume {
+		chains = nil
+	}
+	e := x.conn.edge
+	who, err := x.trust.verify(cs.PeerCertificates, chains, e.cfg.Now())
+	x.trust.lists = nil // not held for as long as the connection lives
+	if err != nil {
+		e.metrics.clientRefused(err)
+		return err
+	}
+	x.conn.who = who
+	return nil
+}
+
+// wrap is tls.Config.WrapSession. A session that was resumed keeps its birth: it ends a
+// day after the client has shown its certificate, however often it is taken up again.
+// crypto/tls may ask before it has had the client verified, but then the session was
+// resumed and says itself until when it is good.
+func (x *verification) wrap(cs tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+	l := x.life
+	if !cs.DidResume {
+		if x.conn.who == nil {
+			return noTicket, nil
+		}
+		l = life{born: x.keys.now(), until: x.conn.who.until}
+	}
+	return sealSession(x.keys, x.conn.site.ticketBinding(cs.ServerName), session, l)
+}
+
+// unwrap is tls.Config.UnwrapSession. Of several tickets the last that opens is the one
+// that crypto/tls goes on with, if any.
+func (x *verification) unwrap(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+	session, l := openSession(x.keys, x.conn.site.ticketBinding(cs.ServerName), ticket)
+	if session != nil {
+		x.life = l
+	}
+	return session, nil
+}
