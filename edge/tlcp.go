@@ -197,9 +197,10 @@ func (e *Edge) configTLCP(v *version, o *openedSM2, p policy) *tlcp.Config {
 // HTTP/1.1 is all there is.
 func (e *Edge) newConfigTLCP(v *version, o *openedSM2, p policy) *tlcp.Config {
 	c := &tlcp.Config{KeyPair: o.pair, NextProtos: []string{"http/1.1"}, Time: e.cfg.Now}
-	if p&verifyClient != 0 { // as in newConfig
+	if p&verifyClient != 0 {
+		// Verified again at every resumption: against these roots by tlcp, against the
+		// revocation lists by verifyTLCP.
 		c.ClientAuth, c.ClientCAs = tlcp.RequireAndVerifyClientCert, v.roots.poolSM2()
-		return c
 	}
 	r := &resumptionTLCP{edge: e, keys: e.ticketKeysTLCP(v, p)}
 	c.WrapSession, c.UnwrapSession, c.SessionCache = r.wrap, r.unwrap, e.sessions
