@@ -99,9 +99,12 @@ func (c *tlcpClient) run(ctx context.Context, stdout, stderr io.Writer) error {
 		kept = "offered by the server"
 	}
 	if c.resume {
-		if kept, err = c.again(ctx, config); err != nil {
-			return err
+		_ = conn.Close() // a server that serves one client at a time takes the next only then
+		again, err := c.dial(ctx, config)
+		if err != nil {
+			return fmt.Errorf("the second connection: %w", err)
 		}
+		conn, kept = again, resumed(again)
 	}
 	if err := printTLCP(report, state, kept); err != nil || c.get == "" {
 		return err
@@ -193,17 +196,11 @@ func hintTLCP(err error) error {
 	return err
 }
 
-// again connects a second time with the session of the first.
-func (c *tlcpClient) again(ctx context.Context, config *tlcp.Config) (string, error) {
-	conn, err := c.dial(ctx, config)
-	if err != nil {
-		return "", fmt.Errorf("the second connection: %w", err)
+func resumed(second *tlcp.Conn) string {
+	if second.ConnectionState().DidResume {
+		return "the second connection resumed the session"
 	}
-	defer func() { _ = conn.Close() }() // nothing was sent
-	if conn.ConnectionState().DidResume {
-		return "the second connection resumed the session", nil
-	}
-	return "the second connection was a full handshake", nil
+	return "the second connection was a full handshake"
 }
 
 func printTLCP(w io.Writer, state tlcp.ConnectionState, resumption string) error {
