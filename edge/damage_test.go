@@ -156,6 +156,7 @@ func TestNoResumptionAcrossARestore(t *testing.T) {
 // concern of this edge.
 func TestDamageElsewhereEnds(t *testing.T) {
 	w, f := newFaultyWorld(t)
+	w.store(&lacre.Instance{ID: lacre.NewID(), ProjectID: w.project, Name: "first"}) // all is loaded then, and watched
 	elsewhere := &lacre.Domain{ID: lacre.NewID(), ProjectID: w.project, InstanceID: lacre.NewID(), Host: "a.example.com"}
 	for _, test := range []struct {
 		change lacre.Change
