@@ -58,7 +58,7 @@ func (s *Service) PutCRL(ctx context.Context, by Caller, projectID, id, text str
 	return lists, s.served(ctx, revision), nil
 }
 
-// certified is a certificate with its trust roots, those of SM2 left out.
+// certified is a certificate with its trust roots.
 type certified struct {
 	*Certificate
 	roots []*x509.Certificate
@@ -78,7 +78,7 @@ func (s *Service) certified(ctx context.Context, projectID, id string) (*certifi
 	}
 	p := &certified{Certificate: cert}
 	for _, der := range v.TrustRoots {
-		if root, err := x509.ParseCertificate(der); err == nil { // else SM2, whose lists are not read
+		if root, err := keypair.ParseCertificate(der); err == nil { // else it verifies nobody either
 			p.roots = append(p.roots, root)
 		}
 	}
@@ -130,7 +130,7 @@ func (s *Service) newRevocations(p *certified, old *Revocations, text string) (*
 // readCRLs reads an upload.
 func (s *Service) readCRLs(p *certified, text string) ([]RevocationList, error) {
 	if len(p.roots) == 0 {
-		return nil, FieldErrorf(CodeInvalidField, "crl", "the certificate has no trusted_root_ca, of RSA or ECC, that could have issued a revocation list")
+		return nil, FieldErrorf(CodeInvalidField, "crl", "the certificate has no trusted_root_ca that could have issued a revocation list")
 	}
 	parsed, err := keypair.ParseCRLs(text, p.roots, s.Now())
 	if bad, ok := errors.AsType[*keypair.Error](err); ok {

@@ -154,6 +154,31 @@ func TestRevocationListsThatAreRefused(t *testing.T) {
 	wantCode(t, err, lacre.CodeCertificateNotFound)
 }
 
+// TestRevocationListsOfSM2: those of SM2 CAs are taken for the trust roots of an SM2
+// certificate, and of no other CA of that name.
+func TestRevocationListsOfSM2(t *testing.T) {
+	t.Parallel()
+	w, ca, clients := newWorld(t), newSM2CA(t), testcert.NewCA(t, "clients", testcert.WithSM2())
+	c := w.create(trustingAll(dualInput("sm2_cert", ca.Dual(t, []string{"www.a.test"})), clients))
+	gone := clients.Dual(t, []string{"gone"})
+	lists, err := w.tryCRL(c, clients.CRL(t, []*x509.Certificate{gone.Sign.Cert, gone.Enc.Cert}, testcert.CRLNumber(3)))
+	w.ok(err)
+	if len(lists) != 1 || lists[0].Revoked != 2 || lists[0].Number != "3" || !lists[0].InForce || len(w.crls(c)) != 1 {
+		t.Errorf("got %+v, want the list", lists)
+	}
+	for name, other := range map[string][]byte{
+		"older":              clients.CRL(t, nil, testcert.CRLNumber(2)),
+		"of another SM2 key": testcert.NewCA(t, "clients", testcert.WithSM2()).CRL(t, nil, testcert.CRLNumber(4)),
+		"of an ECC key":      testcert.NewCA(t, "clients").CRL(t, nil, testcert.CRLNumber(4)),
+	} {
+		if _, err := w.tryCRL(c, other); err == nil {
+			t.Errorf("%s: taken", name)
+		} else {
+			wantField(t, err, lacre.CodeInvalidField, "crl")
+		}
+	}
+}
+
 // TestRevocationListsAreCheckedAgainstTheRootsTheyAreStoredFor: trust roots that change
 // while a list is being checked make it be checked again.
 func TestRevocationListsAreCheckedAgainstTheRootsTheyAreStoredFor(t *testing.T) {

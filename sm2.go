@@ -96,10 +96,7 @@ func OpenSM2(ctx context.Context, sealer Sealer, v *Version) (*SM2Pairs, error) 
 }
 
 func openSM2(ctx context.Context, sealer Sealer, v *Version, h half) (*sm2.PrivateKey, *x509.Certificate, error) {
-	h.parseKey, h.parseLeaf = smx509.ParsePKCS8PrivateKey, func(der []byte) (*x509.Certificate, error) {
-		cert, err := smx509.ParseCertificate(der)
-		return cert.ToX509(), err
-	}
+	h.parseKey, h.parseLeaf = smx509.ParsePKCS8PrivateKey, keypair.ParseCertificate
 	signer, leaf, err := openHalf(ctx, sealer, v, h)
 	if err != nil {
 		return nil, nil, err

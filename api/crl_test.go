@@ -40,6 +40,12 @@ func TestCRL(t *testing.T) {
 	if shown := w.get(path).ok(200); string(shown.raw) != string(a.raw) {
 		t.Errorf("got shown %s, want %s", shown.raw, a.raw)
 	}
+	// Of an SM2 CA likewise, over the same routes.
+	gm := testcert.NewCA(t, "gm clients", testcert.WithSM2())
+	other := "/certificates/" + w.certificate(with(w.sm2Form("cert_gm", "www.a.test"), "trusted_root_ca", gm.PEM())) + "/crl"
+	if list := w.put(other, obj{"crl": base64.StdEncoding.EncodeToString(gm.CRL(t, []*x509.Certificate{gone.Cert}, inForce))}).ok(200).list("crls")[0]; list["issuer"] != "CN=gm clients,O=Throw-away" || list["in_force"] != true {
+		t.Errorf("got %v, want the SM2 list", list)
+	}
 	for what, row := range map[string]struct {
 		body   any
 		number string

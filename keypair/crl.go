@@ -134,7 +134,7 @@ func decimal(n *big.Int) string {
 // allowed to (key usage cRLSign), if it says anything about that.
 func crlIssuer(list *x509.RevocationList, roots []*x509.Certificate) *x509.Certificate {
 	for _, root := range roots {
-		if bytes.Equal(root.RawSubject, list.RawIssuer) && list.CheckSignatureFrom(root) == nil {
+		if bytes.Equal(root.RawSubject, list.RawIssuer) && listedBy(list, root) {
 			return root
 		}
 	}

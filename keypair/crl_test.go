@@ -47,6 +47,9 @@ func TestParseCRLs(t *testing.T) {
 		}
 	}
 	day := 24 * time.Hour
+	gm := testcert.NewCA(t, "gm", testcert.WithSM2())
+	gmFlipped := gm.CRL(t, revoked)
+	gmFlipped[len(gmFlipped)-1] ^= 1
 	for name, c := range map[string]struct {
 		text string
 		want []int // entries of each list
@@ -58,6 +61,14 @@ func TestParseCRLs(t *testing.T) {
 		"base64 of DER":       {base64.StdEncoding.EncodeToString(a.CRL(t, revoked)), []int{1}, ""},
 		"text around":         {"# from the CA\r\n" + strings.ReplaceAll(testcert.CRLPEM(a.CRL(t, revoked)), "\n", `\n`), []int{1}, ""},
 		"of a below":          {testcert.CRLPEM(below.CRL(t, nil)), []int{0}, ""},
+		"of an SM2 root":      {testcert.CRLPEM(gm.CRL(t, revoked)), []int{1}, ""},
+		"of both kinds":       {testcert.CRLPEM(gm.CRL(t, nil), a.CRL(t, revoked)), []int{0, 1}, ""},
+		"SM2 of DER":          {base64.StdEncoding.EncodeToString(gm.CRL(t, revoked)), []int{1}, ""},
+		"of an SM2 namesake":  {testcert.CRLPEM(testcert.NewCA(t, "gm", testcert.WithSM2()).CRL(t, nil)), nil, "not issued by a trust root"},
+		"ECC by an SM2 name":  {testcert.CRLPEM(testcert.NewCA(t, "gm").CRL(t, nil)), nil, "not issued by a trust root"},
+		"SM2 by an ECC name":  {testcert.CRLPEM(testcert.NewCA(t, "a", testcert.WithSM2()).CRL(t, nil)), nil, "not issued by a trust root"},
+		"SM2, bad signature":  {testcert.CRLPEM(gmFlipped), nil, "not issued by a trust root"},
+		"SM2, stale":          {testcert.CRLPEM(gm.CRL(t, nil, testcert.CRLValidity(now.Add(-2*day), now.Add(-day)))), nil, "stale"},
 		"of an unknown CA":    {testcert.CRLPEM(testcert.NewCA(t, "c").CRL(t, nil)), nil, "not issued by a trust root"},
 		"of a namesake":       {testcert.CRLPEM(impostor.CRL(t, nil)), nil, "not issued by a trust root"},
 		"a root that may not": {testcert.CRLPEM(twin.CRL(t, nil)), nil, "not issued by a trust root"},
@@ -79,7 +90,7 @@ func TestParseCRLs(t *testing.T) {
 		"too long a text":     {strings.Repeat(" ", 2<<20), nil, "bytes long"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			roots := []*x509.Certificate{b.Cert, mute.Cert, a.Cert, below.Cert}
+			roots := []*x509.Certificate{b.Cert, mute.Cert, a.Cert, below.Cert, gm.Cert}
 			lists, err := keypair.ParseCRLs(c.text, roots, now)
 			if c.says != "" {
 				if got := reason(t, err, "crl"); got != keypair.Invalid || !strings.Contains(err.Error(), c.says) {

@@ -11,6 +11,15 @@ import (
 // SM2-with-SM3 (OID 1.2.156.10197.1.501). These functions go to smx509 for the
 // certificates that need it; its Certificate is the standard one under another name.
 
+// ParseCertificate reads the DER of a certificate, whatever its key.
+func ParseCertificate(der []byte) (*x509.Certificate, error) {
+	var algorithm Algorithm
+	if identifier, ok := keyIdentifier(der); ok {
+		algorithm, _ = algorithmOf(identifier) // a fault is left to the parser
+	}
+	return parseCertificate(der, algorithm)
+}
+
 // parseCertificate reads the DER of a certificate whose key is of that algorithm.
 func parseCertificate(der []byte, algorithm Algorithm) (*x509.Certificate, error) {
 	if algorithm != SM2 {
@@ -29,6 +38,17 @@ func signedBy(child, issuer *x509.Certificate) bool {
 		return (*smx509.Certificate)(child).CheckSignatureFrom((*smx509.Certificate)(issuer)) == nil
 	}
 	return child.CheckSignatureFrom(issuer) == nil
+}
+
+// listedBy tells whether issuer's key signed a revocation list, and may sign lists. That
+// of an SM2 key must be by SM2-with-SM3.
+func listedBy(list *x509.RevocationList, issuer *x509.Certificate) bool {
+	if !isSM2(issuer) {
+		return list.CheckSignatureFrom(issuer) == nil
+	}
+	gm, err := smx509.ParseRevocationList(list.Raw) // for the signature only, which crypto/x509 cannot name
+	return err == nil && gm.SignatureAlgorithm == smx509.SM2WithSM3 &&
+		gm.CheckSignatureFrom((*smx509.Certificate)(issuer)) == nil
 }
 
 // signedByItself tells whether a certificate, of a CA or not, is signed by its own key.

@@ -1,6 +1,7 @@
 package keypair_test
 
 import (
+	"crypto/x509"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,5 +142,30 @@ func refusedWith(t *testing.T, cert, command string) {
 	_, err := keypair.Parse(cert, "", time.Now())
 	if got := reason(t, err, "cert_content"); got != keypair.Invalid || !strings.Contains(err.Error(), command) {
 		t.Errorf("got %v, want a refusal with %q", err, command)
+	}
+}
+
+// A revocation list of an SM2 CA as OpenSSL makes it, by the commands of docs/sm2.md.
+func TestReadsSM2RevocationListsOfOpenSSL(t *testing.T) {
+	ca := testcert.NewCA(t, "root", testcert.WithSM2())
+	s := openShop(t, ca.Dual(t, hosts).Sign)
+	s.write("ca.pem", testcert.CertPEM(ca.Cert))
+	s.write("ca.key", testcert.KeyPEM(ca.Key))
+	s.write("index.txt", "")
+	s.write("crlnumber", "01\n")
+	s.write("ca.cnf", "[ca]\ndefault_ca=c\n[c]\ndatabase=index.txt\ncrlnumber=crlnumber\ndefault_md=sm3\ndefault_crl_days=30\n")
+	const sign = "ca -config ca.cnf -cert ca.pem -keyfile ca.key "
+	s.run(sign + "-revoke leaf.pem")
+	for _, id := range []struct {
+		option string
+		good   bool
+	}{{"-sigopt distid:1234567812345678", true}, {"-sigopt distid:somebody", false}} {
+		list := s.run(sign + "-gencrl " + id.option)
+		lists, err := keypair.ParseCRLs(list, []*x509.Certificate{ca.Cert}, time.Now())
+		if id.good && (err != nil || len(lists) != 1 || lists[0].Revoked != 1 || lists[0].Number != "1") {
+			t.Errorf("%s: got %+v, %v, want one list with one entry", id.option, lists, err)
+		} else if !id.good && err == nil {
+			t.Errorf("%s: taken, although the signature is for another identity", id.option)
+		}
 	}
 }

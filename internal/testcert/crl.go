@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"testing"
 	"time"
+
+	"github.com/emmansun/gmsm/smx509"
 )
 
 // CRL makes a revocation list of ca in DER: by default number 1, in force since an hour
@@ -22,7 +24,7 @@ func (ca *CA) CRL(tb testing.TB, revoked []*x509.Certificate, edits ...func(*x50
 	for _, edit := range edits {
 		edit(list)
 	}
-	der, err := x509.CreateRevocationList(rand.Reader, list, ca.Cert, ca.Key)
+	der, err := smx509.CreateRevocationList(rand.Reader, list, (*smx509.Certificate)(ca.Cert), ca.Key)
 	if err != nil {
 		tb.Fatalf("testcert: signing a revocation list of %q: %v", ca.Cert.Subject.CommonName, err)
 	}
