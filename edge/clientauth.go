@@ -22,6 +22,7 @@ func (s *site) trust(v *version) trust { return trust{v.roots, s.revocations()} 
 // verified is a client that proved who it is. What it was held to is kept as digests:
 // lists that were replaced are not held by the connections made before.
 type verified struct {
+	tlcp  bool // by certificates of TLCP
 	roots *bundle
 	lists digests
 	sent  []*x509.Certificate // as the client sent them
@@ -56,7 +57,7 @@ func (t trust) verify(sent []*x509.Certificate, chains [][]*x509.Certificate, no
 }
 
 // chain returns the first chain from the client's leaf to a trust root that is valid now
-// and not revoked. Without any, the error says what is wrong with the first.
+// and not revoked.
 func (t trust) chain(sent []*x509.Certificate, chains [][]*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	if len(sent) == 0 {
 		return nil, errNobody
@@ -67,6 +68,12 @@ func (t trust) chain(sent []*x509.Certificate, chains [][]*x509.Certificate, now
 			return nil, err
 		}
 	}
+	return t.good(chains, now)
+}
+
+// good returns the first of verified chains that is not revoked. Without any, the error
+// says what is wrong with the first.
+func (t trust) good(chains [][]*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	first := errNobody
 	for i, chain := range chains {
 		err := checkAll(t.lists, chain, now)
@@ -125,7 +132,7 @@ func (e *Edge) admits(s *site, who *verified) bool {
 		return false
 	}
 	now := e.cfg.Now()
-	if s.trusts(who.roots) && s.heeds(who.lists) {
+	if s.trusts(who.roots, who.tlcp) && s.heeds(who.lists) {
 		return !now.After(who.until)
 	}
 	return e.cfg.KeepConnections && e.verifiesAgain(s, who, now)
@@ -133,21 +140,33 @@ func (e *Edge) admits(s *site, who *verified) bool {
 
 // verifiesAgain holds a client to the roots and lists of now, once for each of them.
 func (e *Edge) verifiesAgain(s *site, who *verified, now time.Time) bool {
-	if r := who.again.Load(); r != nil && s.trusts(r.roots) && s.heeds(r.lists) {
+	if r := who.again.Load(); r != nil && s.trusts(r.roots, who.tlcp) && s.heeds(r.lists) {
 		return !now.After(r.until)
 	}
-	for _, slot := range s.slots {
+	for _, slot := range s.speaking(who.tlcp) {
 		v := slot.current.Load()
 		if v == nil {
 			continue
 		}
 		t := s.trust(v)
-		if chain, err := t.chain(who.sent, nil, now); err == nil {
-			who.again.Store(&renewed{t.roots, digestsOf(t.lists), endOf(chain)})
+		if until, err := t.until(who, now); err == nil {
+			who.again.Store(&renewed{t.roots, digestsOf(t.lists), until})
 			return true
 		}
 	}
 	return false
+}
+
+// until verifies a client anew and tells until when it is good.
+func (t trust) until(who *verified, now time.Time) (time.Time, error) {
+	if who.tlcp {
+		return t.untilTLCP(who.sent, now)
+	}
+	chain, err := t.chain(who.sent, nil, now)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return endOf(chain), nil
 }
 
 // verification is the part of a handshake that is about its client. Each connection has

@@ -43,7 +43,12 @@ func (e *Edge) mutualKeys(d decision, t trust) *ticketKeys {
 	if m := held.Load(); m != nil && slices.Equal(m.lists, lists) {
 		return m.keys
 	}
-	m := &mutualKeys{lists, e.ticketKeys(d.version, p, lists)}
+	m := &mutualKeys{lists: lists}
+	if d.version.isSM2() {
+		m.keys = e.ticketKeysTLCP(d.version, p, lists)
+	} else {
+		m.keys = e.ticketKeys(d.version, p, lists)
+	}
 	held.Store(m)
 	return m.keys
 }

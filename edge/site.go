@@ -177,10 +177,18 @@ func (s *site) before(other *site) bool {
 	return s.id < other.id
 }
 
-// trusts tells whether client certificates verified against roots satisfy the site
-// as it is now.
-func (s *site) trusts(roots *bundle) bool {
-	return roots != nil && slices.ContainsFunc(s.slots, func(c *served) bool {
+// speaking are the certificates of one of the two protocols.
+func (s *site) speaking(tlcp bool) []*served {
+	if tlcp {
+		return s.slots[s.forTLS:]
+	}
+	return s.slots[:s.forTLS]
+}
+
+// trusts tells whether client certificates verified against roots, over one of the two
+// protocols, satisfy the site as it is now.
+func (s *site) trusts(roots *bundle, tlcp bool) bool {
+	return roots != nil && slices.ContainsFunc(s.speaking(tlcp), func(c *served) bool {
 		v := c.current.Load()
 		return v != nil && v.roots == roots
 	})

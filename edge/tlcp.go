@@ -8,13 +8,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
+	"errors"
 	"math"
 	"strconv"
 	"sync/atomic"
 	"time"
-
-	"github.com/emmansun/gmsm/smx509"
 
 	"lacre"
 	"lacre/keypair"
@@ -73,19 +71,6 @@ func (k *keys) unsealSM2(ctx context.Context, v *version) (*opened, error) {
 	return o, nil
 }
 
-// poolSM2 is pool for what verifies TLCP clients.
-func (b *bundle) poolSM2() *smx509.CertPool {
-	b.onceSM2.Do(func() {
-		b.certsSM2 = smx509.NewCertPool()
-		for _, der := range b.ders {
-			if cert, err := smx509.ParseCertificate(der); err == nil {
-				b.certsSM2.AddCert(cert)
-			}
-		}
-	})
-	return b.certsSM2
-}
-
 // baseTLCP is the config every TLCP connection starts with.
 func (e *Edge) baseTLCP() *tlcp.Config {
 	return &tlcp.Config{GetConfigForClient: e.configForTLCP, Time: e.cfg.Now}
@@ -111,9 +96,6 @@ func (e *Edge) mismatchTLS() *tls.Config {
 func (e *Edge) handshakeTLCP(c *conn, h *handoff, start time.Time) {
 	secured := tlcp.Server(c, e.tlcp)
 	err := secured.Handshake()
-	if err == nil && c.who != nil {
-		err = e.verifyTLCP(c, secured.ConnectionState())
-	}
 	result := outcomeOf(c, err, secured.ConnectionState().DidResume)
 	e.metrics.handshake(result, tlcp.Version, time.Since(start))
 	if err != nil {
@@ -125,38 +107,17 @@ func (e *Edge) handshakeTLCP(c *conn, h *handoff, start time.Time) {
 	h.give(secured)
 }
 
-// verifyTLCP is verification.verify for TLCP, which has verified the client against the
-// trust roots: it has no say during the handshake, so the connection ends right after it.
-func (e *Edge) verifyTLCP(c *conn, cs tlcp.ConnectionState) error {
-	chains := make([][]*x509.Certificate, 0, len(cs.VerifiedChains))
-	for _, chain := range cs.VerifiedChains {
-		chains = append(chains, plainX509(chain))
-	}
-	t := trust{c.who.roots, c.site.revocations()}
-	who, err := t.verify(plainX509(cs.PeerCertificates), chains, e.cfg.Now())
-	if err != nil {
-		e.metrics.clientRefused(err)
-	}
-	c.who = who // nil if refused
-	return err
-}
-
-func plainX509(certs []*smx509.Certificate) []*x509.Certificate {
-	plain := make([]*x509.Certificate, len(certs))
-	for i, cert := range certs {
-		plain[i] = cert.ToX509()
-	}
-	return plain
-}
-
 // configForTLCP is configFor for a TLCP hello. A client without SNI is refused as one of
 // TLS is; so is a domain whose certificates are all for TLS.
 func (e *Edge) configForTLCP(hello *tlcp.ClientHelloInfo) (*tlcp.Config, error) {
 	c := hello.Conn.(*conn)
 	d := e.decideTLCP(hello.ServerName)
-	c.handshaken, c.refused = d.handshaken(e.cfg.Now()), d.refused
+	c.handshaken, c.refused = handshaken{site: d.site}, d.refused
 	switch d.refused {
 	case succeeded:
+		if d.site.verifyClient {
+			return e.verifyingTLCP(c, d), nil
+		}
 		return e.configTLCP(d.version, d.key.sm2, d.site.policy()), nil
 	case unrecognizedName:
 		return nil, tlcp.AlertUnrecognizedName
@@ -198,11 +159,12 @@ func (e *Edge) configTLCP(v *version, o *openedSM2, p policy) *tlcp.Config {
 func (e *Edge) newConfigTLCP(v *version, o *openedSM2, p policy) *tlcp.Config {
 	c := &tlcp.Config{KeyPair: o.pair, NextProtos: []string{"http/1.1"}, Time: e.cfg.Now}
 	if p&verifyClient != 0 {
-		// Verified again at every resumption: against these roots by tlcp, against the
-		// revocation lists by verifyTLCP.
+		// Without trust roots the pool is empty and every client is refused. Only the
+		// config of a connection resumes, see verifyingTLCP.
 		c.ClientAuth, c.ClientCAs = tlcp.RequireAndVerifyClientCert, v.roots.poolSM2()
+		return c
 	}
-	r := &resumptionTLCP{edge: e, keys: e.ticketKeysTLCP(v, p)}
+	r := &resumptionTLCP{edge: e, keys: e.ticketKeysTLCP(v, p, nil)}
 	c.WrapSession, c.UnwrapSession, c.SessionCache = r.wrap, r.unwrap, e.sessions
 	return c
 }
@@ -217,11 +179,11 @@ func versionOf(c *conn, state *tls.ConnectionState) uint16 {
 }
 
 // ticketKeysTLCP is ticketKeys for TLCP; what it seals never opens for TLS.
-func (e *Edge) ticketKeysTLCP(v *version, p policy) *ticketKeys {
+func (e *Edge) ticketKeysTLCP(v *version, p policy, lists digests) *ticketKeys {
 	leaf, sign, roots := sha256.Sum256(v.leaf), sha256.Sum256(v.signing.leaf), digest(v.roots.ders)
 	return newTicketKeys(e.cfg.TicketSecret, e.cfg.Now, "tlcp",
 		[]byte(v.served.key.project), []byte(v.served.key.id), strconv.AppendInt(nil, int64(v.number), 10),
-		leaf[:], sign[:], []byte{byte(p)}, roots[:])
+		leaf[:], sign[:], []byte{byte(p)}, roots[:], lists.bytes())
 }
 
 // resumptionTLCP is resumption for TLCP. Sessions kept by ID are wrapped like tickets, so
@@ -231,34 +193,48 @@ type resumptionTLCP struct {
 	keys *ticketKeys
 }
 
-// wrap is tlcp.Config.WrapSession. A session that cannot be wrapped is not resumed.
+// wrap is tlcp.Config.WrapSession.
 func (r *resumptionTLCP) wrap(cs tlcp.ConnectionState, session *tlcp.SessionState) ([]byte, error) {
-	binding := r.edge.ticketBinding(cs.ServerName)
+	now := r.keys.now()
+	return wrapTLCP(r.keys, r.edge.ticketBinding(cs.ServerName), session, life{born: now, until: now.Add(ticketAge)})
+}
+
+// unwrap is tlcp.Config.UnwrapSession. Its error would end the handshake: there is none.
+func (r *resumptionTLCP) unwrap(ticket []byte, cs tlcp.ConnectionState) (*tlcp.SessionState, error) {
+	return unwrapTLCP(r.keys, r.edge.ticketBinding(cs.ServerName), ticket), nil
+}
+
+// errNotKept makes tlcp go on without a session.
+var errNotKept = errors.New("edge: the session is not kept")
+
+// wrapTLCP is sealSession for TLCP.
+func wrapTLCP(keys *ticketKeys, binding []byte, session *tlcp.SessionState, l life) ([]byte, error) {
 	if binding == nil {
-		return nil, tlcp.AlertUnrecognizedName
+		return nil, errNotKept // nobody serves the name any more
 	}
 	state, err := session.Bytes()
 	if err != nil {
 		return nil, err
 	}
 	defer clear(state)
-	now := r.keys.now()
-	return r.keys.seal(binding, state, life{born: now, until: now.Add(ticketAge)})
+	if len(state) > maxState { // a client with many certificates
+		return nil, errNotKept
+	}
+	return keys.seal(binding, state, l)
 }
 
-// unwrap is tlcp.Config.UnwrapSession. Its error would end the handshake: there is none.
-func (r *resumptionTLCP) unwrap(ticket []byte, cs tlcp.ConnectionState) (*tlcp.SessionState, error) {
-	binding := r.edge.ticketBinding(cs.ServerName)
+// unwrapTLCP is openSession for TLCP.
+func unwrapTLCP(keys *ticketKeys, binding, ticket []byte) *tlcp.SessionState {
 	if binding == nil {
-		return nil, nil
+		return nil
 	}
-	state, _, ok := r.keys.open(binding, ticket)
+	state, _, ok := keys.open(binding, ticket)
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	session, err := tlcp.ParseSessionState(state)
 	if err != nil {
-		return nil, nil // sealed by another version of this program
+		return nil // sealed by another version of this program
 	}
-	return session, nil
+	return session
 }

@@ -130,7 +130,7 @@ func (w *world) clientTLCP(ca *testcert.CA, edits ...func(*tlcp.Config)) *http.C
 }
 
 // withPair makes a TLCP client show a pair.
-func withPair(t *testing.T, d *testcert.Dual) func(*tlcp.Config) {
+func withPair(t testing.TB, d *testcert.Dual) func(*tlcp.Config) {
 	t.Helper()
 	chain := func(leaf *testcert.Leaf) (ders [][]byte) {
 		for _, c := range leaf.Chain {

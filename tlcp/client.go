@@ -47,7 +47,8 @@ func (h *clientHandshake) writeHello() error {
 	}
 	h.hello = clientHello{
 		version: Version, random: h.client, compressions: []byte{0}, suites: h.suites(),
-		serverName: hostName(c.config.ServerName), protos: c.config.NextProtos, tickets: c.config.ClientSessionCache != nil,
+		serverName: hostName(c.config.ServerName), protos: c.config.NextProtos,
+		tickets: c.config.ClientSessionCache != nil && !c.config.SessionTicketsDisabled,
 	}
 	if err := h.offer(); err != nil {
 		return err
@@ -87,7 +88,7 @@ func (h *clientHandshake) offer() error {
 	}
 	s := session.state
 	if !s.fresh(c.config.now()) || !slices.Contains(h.hello.suites, s.CipherSuite) || c.verifyServer(s.PeerCertificates) != nil {
-		c.peer, c.chains = nil, nil
+		c.peer, c.chains, c.encChains = nil, nil, nil
 		return nil
 	}
 	h.offered, h.hello.sessionID, h.hello.ticket = session, session.id, session.ticket
@@ -161,7 +162,7 @@ func (h *clientHandshake) resume() error {
 // full goes on with a full handshake.
 func (h *clientHandshake) full() error {
 	c := h.c
-	c.peer, c.chains = nil, nil // those of the session offered
+	c.peer, c.chains, c.encChains = nil, nil, nil // those of the session offered
 	if err := h.readFlight(); err != nil {
 		return err
 	}

@@ -69,7 +69,8 @@ type Config struct {
 	WrapSession   func(ConnectionState, *SessionState) ([]byte, error)
 	UnwrapSession func(identity []byte, cs ConnectionState) (*SessionState, error)
 
-	// SessionTicketsDisabled keeps WrapSession and UnwrapSession for SessionCache only.
+	// SessionTicketsDisabled makes sessions be resumed by their ID only: a server keeps
+	// WrapSession and UnwrapSession for its SessionCache, a client asks for no ticket.
 	SessionTicketsDisabled bool
 
 	// SessionCache, if set, keeps sessions to be resumed by their ID. Only for servers.
@@ -134,6 +135,8 @@ type ConnectionState struct {
 	// PeerCertificates are the peer's: signing, encryption, then CAs. A client may have
 	// sent none, or the signing certificate without the encryption one.
 	PeerCertificates []*smx509.Certificate
-	// VerifiedChains are the chains of the signing certificate; nil if not verified.
-	VerifiedChains [][]*smx509.Certificate
+	// VerifiedChains are the chains of the signing certificate, EncryptionChains those of
+	// the encryption certificate; nil if there is none, or it was not verified.
+	VerifiedChains   [][]*smx509.Certificate
+	EncryptionChains [][]*smx509.Certificate
 }

@@ -44,7 +44,8 @@ type Conn struct {
 	serverName string
 	proto      string
 	peer       []*smx509.Certificate
-	chains     [][]*smx509.Certificate
+	chains     [][]*smx509.Certificate // of the signing certificate
+	encChains  [][]*smx509.Certificate
 }
 
 // Server returns a connection that waits for a client's handshake. The config must have
@@ -247,7 +248,8 @@ func (c *Conn) ConnectionState() ConnectionState {
 func (c *Conn) state() ConnectionState {
 	return ConnectionState{
 		HandshakeComplete: c.established.Load(), DidResume: c.resumed, Version: Version, CipherSuite: c.suite,
-		ServerName: c.serverName, NegotiatedProtocol: c.proto, PeerCertificates: c.peer, VerifiedChains: c.chains,
+		ServerName: c.serverName, NegotiatedProtocol: c.proto, PeerCertificates: c.peer,
+		VerifiedChains: c.chains, EncryptionChains: c.encChains,
 	}
 }
 

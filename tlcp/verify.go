@@ -42,9 +42,10 @@ func checkRoles(certs []*smx509.Certificate, encryption bool) error {
 }
 
 // verifyChains verifies both leaves up to roots, with what follows them as intermediates.
-// The other leaf is never part of a chain. It returns the chains of the signing one.
+// The other leaf is never part of a chain. It returns the chains of each, those of the
+// encryption certificate nil if there is none.
 func verifyChains(certs []*smx509.Certificate, encryption bool, roots *smx509.CertPool, now time.Time, usage x509.ExtKeyUsage) (
-	[][]*smx509.Certificate, error,
+	sign, enc [][]*smx509.Certificate, err error,
 ) {
 	leaves := 1
 	if encryption {
@@ -56,16 +57,15 @@ func verifyChains(certs []*smx509.Certificate, encryption bool, roots *smx509.Ce
 	for _, ca := range certs[leaves:] {
 		options.Intermediates.AddCert(ca)
 	}
-	chains, err := certs[0].Verify(options)
-	if err != nil {
-		return nil, refuse(alertOf(err), "the signing certificate: %w", err)
+	if sign, err = certs[0].Verify(options); err != nil {
+		return nil, nil, refuse(alertOf(err), "the signing certificate: %w", err)
 	}
 	if encryption {
-		if _, err := certs[1].Verify(options); err != nil {
-			return nil, refuse(encryptionAlert(err), "the encryption certificate: %w", err)
+		if enc, err = certs[1].Verify(options); err != nil {
+			return nil, nil, refuse(encryptionAlert(err), "the encryption certificate: %w", err)
 		}
 	}
-	return chains, nil
+	return sign, enc, nil
 }
 
 // alertOf is the alert for a certificate that does not verify.
@@ -106,7 +106,7 @@ func (c *Conn) verifyServer(certs []*smx509.Certificate) error {
 		return nil
 	}
 	var err error
-	c.chains, err = verifyChains(certs, true, c.config.RootCAs, c.config.now(), x509.ExtKeyUsageServerAuth)
+	c.chains, c.encChains, err = verifyChains(certs, true, c.config.RootCAs, c.config.now(), x509.ExtKeyUsageServerAuth)
 	if err != nil {
 		return err
 	}
@@ -120,32 +120,42 @@ func (c *Conn) verifyServer(certs []*smx509.Certificate) error {
 
 // verifyClient checks the certificates of a client, in a handshake or when it resumes.
 func (c *Conn) verifyClient(certs []*smx509.Certificate, ecdhe bool) error {
-	encryption := hasEncryption(certs)
 	switch {
 	case len(certs) == 0 && (ecdhe || c.config.ClientAuth == RequireAndVerifyClientCert):
 		return refuse(AlertHandshakeFailure, "the client sent no certificate")
 	case len(certs) == 0:
 		return nil
-	case ecdhe && !encryption:
+	case ecdhe && !hasEncryption(certs):
 		return refuse(AlertHandshakeFailure, "the client sent no encryption certificate, which %s needs",
 			CipherSuiteName(c.suite))
 	}
-	if err := checkRoles(certs, encryption); err != nil {
-		return err
-	}
-	if encryption && !bytes.Equal(certs[0].RawSubject, certs[1].RawSubject) {
-		return refuse(AlertBadCertificate, "the client's two certificates name different subjects")
-	}
-	roots := c.config.ClientCAs
-	if roots == nil { // nil would mean the system's
-		roots = smx509.NewCertPool()
-	}
-	chains, err := verifyChains(certs, encryption, roots, c.config.now(), x509.ExtKeyUsageClientAuth)
+	sign, enc, err := VerifyClient(certs, c.config.ClientCAs, c.config.now())
 	if err != nil {
 		return err
 	}
-	c.peer, c.chains = certs, chains
+	c.peer, c.chains, c.encChains = certs, sign, enc
 	return nil
+}
+
+// VerifyClient verifies the certificates of a client as a server's handshake does: as sent,
+// at least one, up to roots, as of now. It returns the chains of the signing certificate
+// and those of the encryption certificate, nil if the client sent none. Nil roots verify
+// nobody.
+func VerifyClient(certs []*smx509.Certificate, roots *smx509.CertPool, now time.Time) (sign, enc [][]*smx509.Certificate, err error) {
+	if len(certs) == 0 {
+		return nil, nil, refuse(AlertHandshakeFailure, "the client sent no certificate")
+	}
+	encryption := hasEncryption(certs)
+	if err := checkRoles(certs, encryption); err != nil {
+		return nil, nil, err
+	}
+	if encryption && !bytes.Equal(certs[0].RawSubject, certs[1].RawSubject) {
+		return nil, nil, refuse(AlertBadCertificate, "the client's two certificates name different subjects")
+	}
+	if roots == nil { // nil would mean the system's
+		roots = smx509.NewCertPool()
+	}
+	return verifyChains(certs, encryption, roots, now, x509.ExtKeyUsageClientAuth)
 }
 
 // verifyPeer lets the caller have the last word.
