@@ -126,6 +126,9 @@ var (
 	ErrUnavailable = errors.New("the store is unavailable")
 	// ErrCompacted means that the requested revision is gone: load again, then watch.
 	ErrCompacted = errors.New("the requested revision has been compacted")
+	// ErrMistaken means that what was answered before is not what the store holds: drop
+	// it, then load again.
+	ErrMistaken = errors.New("what was answered before does not hold")
 )
 
 // ConflictError says which guarded record had moved, appeared or gone.

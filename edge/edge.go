@@ -24,8 +24,13 @@ import (
 // Config says what an Edge serves. Feed and Sealer are required; every other zero
 // value is usable.
 type Config struct {
-	Feed   Feed
-	Sealer lacre.Sealer
+	Feed Feed
+	// Confirm is asked once, beside the first load, whether what the Feed answered until then
+	// is what it should have: nil confirms it, lacre.ErrMistaken has all of it dropped at once
+	// and loaded again. Until it is confirmed the edge serves, but is not Ready. If Confirm is
+	// nil there is nothing to confirm.
+	Confirm func(context.Context) error
+	Sealer  lacre.Sealer
 	// Instance restricts the edge to the domains of one instance. Empty serves all.
 	Instance string
 	// MinTLS is the lowest TLS version spoken whatever a domain says, TLS 1.2 if zero.
@@ -173,7 +178,7 @@ func (c Config) withDefaults() Config {
 // Status is what an edge knows about itself.
 type Status struct {
 	Serving      bool      // any name is served; before Ready it may have to be looked up first
-	Ready        bool      // the first load is done
+	Ready        bool      // the first load is done and confirmed
 	Connected    bool      // the watch is up: Revision follows the store
 	Revision     int64     // everything up to this store revision is served
 	Contact      time.Time // when the Feed last answered; zero before it ever did
@@ -191,7 +196,7 @@ func (e *Edge) Status() Status {
 	return s
 }
 
-// Ready is closed once the first load is done.
+// Ready is closed once the first load is done and confirmed.
 func (e *Edge) Ready() <-chan struct{} { return e.progress.ready }
 
 // Applied returns nil once every change up to the store revision is served: a

@@ -46,7 +46,7 @@ type Feed interface {
 // returns ctx's error. While the Feed fails, the edge goes on serving what it knows
 // and tries again.
 func (e *Edge) Follow(ctx context.Context) error {
-	if err := e.load(ctx, false); err != nil {
+	if err := e.begin(ctx); err != nil {
 		return err
 	}
 	var sweep sync.WaitGroup
@@ -75,6 +75,56 @@ func (e *Edge) Follow(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// begin loads everything for the first time and has it confirmed. What turns out to be
+// mistaken is dropped at once, also while more of it is being loaded.
+func (e *Edge) begin(ctx context.Context) error {
+	trying, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	verdict := make(chan error, 1)
+	go func() {
+		err := e.confirm(ctx)
+		if err != nil {
+			giveUp()
+		}
+		verdict <- err
+	}()
+	loaded := e.load(trying, false)
+	err := <-verdict
+	if errors.Is(err, lacre.ErrMistaken) {
+		e.log.Error("what was loaded is not what the store holds; it is dropped and loaded again")
+		e.drop()
+		loaded, err = e.load(ctx, false), nil
+	}
+	if err = errors.Join(loaded, err); err == nil {
+		e.progress.confirmed(e.cfg.Now())
+	}
+	return err
+}
+
+// confirm asks Confirm until it says yes or ErrMistaken, or ctx ends.
+func (e *Edge) confirm(ctx context.Context) error {
+	if e.cfg.Confirm == nil {
+		return nil
+	}
+	for pause := e.pause(); ; {
+		err := e.cfg.Confirm(ctx)
+		if err == nil || errors.Is(err, lacre.ErrMistaken) {
+			return err
+		}
+		e.log.Warn("what is served could not be confirmed; will try again", "err", err)
+		if err := pause.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// drop forgets all that was loaded and looked up: names are looked up again from now on.
+func (e *Edge) drop() {
+	e.progress.dropped()
+	e.finder.reset()
+	e.holdings.clear()
 }
 
 // load reconciles until it succeeds and then declares its revision applied. It is the last
@@ -200,12 +250,24 @@ func (p *progress) disconnected() {
 func (p *progress) loaded(revision int64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.state.Ready {
-		p.state.Ready = true
-		close(p.ready)
-	}
 	p.state.Revision = 0 // a restored store may have gone back
 	p.move(revision, now)
+}
+
+// confirmed takes note that what was loaded first is what the store holds.
+func (p *progress) confirmed(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Ready = true
+	close(p.ready)
+	p.move(p.state.Revision, now)
+}
+
+// dropped takes note that nothing is known any more.
+func (p *progress) dropped() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Serving, p.state.Revision = false, 0
 }
 
 func (p *progress) advance(revision int64, now time.Time) {

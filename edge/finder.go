@@ -40,12 +40,16 @@ type finder struct {
 	over    atomic.Bool  // the index is complete
 	pending atomic.Int32 // look-ups under way
 
-	mu    sync.Mutex
-	looks map[string]chan struct{} // by canonical host; closed when it was looked up
+	mu     sync.Mutex
+	looks  map[string]chan struct{} // by canonical host; closed when it was looked up
+	opened chan struct{}            // closed when look-ups are possible; nil from then on
+	done   chan struct{}            // closed when the index is complete
 }
 
 func newFinder(e *Edge) *finder {
-	return &finder{edge: e, places: make(chan struct{}, lookUps), looks: make(map[string]chan struct{})}
+	f := &finder{edge: e, places: make(chan struct{}, lookUps)}
+	f.reset()
+	return f
 }
 
 // open makes look-ups possible, in the instances there are. What was looked up in an
@@ -67,6 +71,10 @@ func (f *finder) open(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.looks)
+	if f.opened != nil {
+		close(f.opened)
+		f.opened = nil
+	}
 	return nil
 }
 
@@ -78,7 +86,28 @@ func (f *finder) close() {
 	f.using.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.looks = nil
+	if f.looks != nil {
+		f.looks = nil
+		close(f.done)
+	}
+}
+
+// reset makes the index incomplete again. Look-ups under way are over when it returns, and
+// there are none before open: who asks meanwhile waits.
+func (f *finder) reset() {
+	f.using.Lock()
+	f.instances = nil
+	f.over.Store(false)
+	f.using.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.looks == nil {
+		f.done = make(chan struct{})
+	}
+	f.looks = make(map[string]chan struct{})
+	if f.opened == nil {
+		f.opened = make(chan struct{})
+	}
 }
 
 // giveWay makes the loading wait a moment for look-ups: somebody waits for those.
@@ -106,40 +135,48 @@ func (f *finder) look(ctx context.Context, name string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	looked := f.begin(host)
+	looked, done := f.begin(host)
 	if looked == nil {
 		return
 	}
 	select {
 	case <-looked:
-	case <-f.edge.progress.ready:
+	case <-done:
 	case <-ctx.Done():
 	}
 }
 
-// begin looks a host up unless somebody else does. The channel is closed when it is done;
-// without one there is nothing to wait for.
-func (f *finder) begin(host string) <-chan struct{} {
+// begin looks a host up unless somebody else does. One of the channels is closed when it was
+// looked up, the other one when everything is loaded; without them there is nothing to wait
+// for.
+func (f *finder) begin(host string) (looked, done <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.looks == nil {
-		return nil
+		return nil, nil
 	}
 	if looked, ok := f.looks[host]; ok {
-		return looked
+		return looked, f.done
 	}
 	if len(f.looks) >= looksKept {
 		clear(f.looks) // they are looked up again; who waits has its channel
 	}
-	looked := make(chan struct{})
-	f.looks[host] = looked
-	go f.run(host, looked)
-	return looked
+	looking := make(chan struct{})
+	f.looks[host] = looking
+	go f.run(host, looking, f.opened)
+	return looking, f.done
 }
 
-// run looks a host up. A failure is not remembered.
-func (f *finder) run(host string, looked chan struct{}) {
+// run looks a host up as soon as that is possible. A failure is not remembered.
+func (f *finder) run(host string, looked chan struct{}, opened <-chan struct{}) {
 	defer close(looked)
+	if opened != nil {
+		select {
+		case <-opened:
+		case <-f.edge.stopped.Done():
+			return
+		}
+	}
 	f.places <- struct{}{}
 	defer func() { <-f.places }()
 	f.pending.Add(1)

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"lacre"
@@ -160,6 +162,22 @@ func (h *holdings) removeDomain(id string) {
 		h.edge.index.remove(old)
 		h.release(old)
 	}
+}
+
+// clear forgets everything. Nobody else may be adding to it meanwhile.
+func (h *holdings) clear() {
+	h.mu.Lock()
+	ids := slices.Collect(maps.Keys(h.sites))
+	h.mu.Unlock()
+	for _, id := range ids { // one by one: handshakes need none of this, and changes do not run
+		h.removeDomain(id)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.certificates {
+		h.drop(c)
+	}
+	clear(h.damaged)
 }
 
 // rivals returns the other sites that claim the host of s.

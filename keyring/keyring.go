@@ -178,6 +178,9 @@ func (k *Keyring) dataKey(ctx context.Context, projectID string,
 	return key, nil
 }
 
+// Forget forgets the data keys that were opened: the store is asked for them again.
+func (k *Keyring) Forget() { k.dataKeys.Clear() }
+
 func (k *Keyring) createDataKey(ctx context.Context, projectID string) ([]byte, error) {
 	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
 	if err != nil {

@@ -16,6 +16,8 @@ const (
 	lockFile   = "lock"   // held while a process uses the directory; holds its pid
 	formatFile = "format" // written after the first start: from then on there is data
 	etcdDir    = "etcd"
+	copyName   = "copy.db"    // the exact copy, see decision 11; may be deleted while nothing runs
+	markFile   = "copy.exact" // there while nothing runs and the copy is exact
 )
 
 // layoutFormat is the format of the directory as a whole.
@@ -87,6 +89,9 @@ func writePid(f *os.File) error {
 	return err
 }
 
+// file is the path of a file of the directory.
+func (d *directory) file(name string) string { return filepath.Join(d.path, name) }
+
 func (d *directory) unlock() error { return d.lock.Close() }
 
 // check compares the directory with its format file.
@@ -116,11 +121,17 @@ func (d *directory) markUsed() error {
 	if _, err := os.Stat(name); err == nil {
 		return nil
 	}
+	return d.replace(formatFile, layoutFormat+"\n")
+}
+
+// replace writes a file of the directory anew, durably: it is whole, or as it was.
+func (d *directory) replace(file, text string) error {
+	name := filepath.Join(d.path, file)
 	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(layoutFormat + "\n")
+	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

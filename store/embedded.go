@@ -43,16 +43,25 @@ type EmbeddedConfig struct {
 	Log          *slog.Logger     // nil discards
 	Now          func() time.Time // nil is time.Now
 	Random       io.Reader        // of audit ids; nil is crypto/rand
+	// Copy has an exact copy of what an edge reads kept beside the store, from which Open
+	// answers at the next start. Without it one that is there is deleted.
+	Copy bool
 }
 
 // Embedded opens the store in a directory, with an etcd inside this process that listens
 // nowhere. One process at a time may use a directory. A damaged directory is an error;
 // it is never replaced by an empty one.
 func Embedded(ctx context.Context, c EmbeddedConfig) (*Store, error) {
-	dir, err := openDirectory(c.Dir)
+	o, err := Open(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("opening the data directory %s: %w", c.Dir, err)
+		return nil, err
 	}
+	<-o.opened // it ends with ctx
+	return o.store, o.err
+}
+
+// embeddedIn opens the store in a directory that is locked, and unlocks it on failure.
+func embeddedIn(ctx context.Context, c EmbeddedConfig, dir *directory) (*Store, error) {
 	s := newStore(c.Log, c.Now, c.Random)
 	started, err := s.start(ctx, c, dir)
 	if err != nil {
@@ -60,7 +69,7 @@ func Embedded(ctx context.Context, c EmbeddedConfig) (*Store, error) {
 		return nil, fmt.Errorf("starting the store in %s: %w", c.Dir, err)
 	}
 	client := v3client.New(started.Server)
-	s.connect(client, &embedded{client: client, etcd: started, dir: dir, reserve: orDefault(c.ReserveBytes, defaultReserve)})
+	s.connect(client, &embedded{client: client, etcd: started, dir: dir, reserve: orDefault(c.ReserveBytes, defaultReserve), died: s.Err})
 	s.maxOps, s.alone = embeddedMaxOps, true
 	return s, nil
 }
@@ -182,6 +191,8 @@ type embedded struct {
 	etcd    *embed.Etcd
 	dir     *directory
 	reserve uint64
+	mirror  *mirror      // keeps the copy; nil without
+	died    func() error // why etcd gave up, nil if it did not
 }
 
 func (e *embedded) room() error { return e.dir.room(e.reserve) }
@@ -196,12 +207,15 @@ func (e *embedded) defragment(context.Context) error { return e.etcd.Server.Back
 
 func (e *embedded) disarm(ctx context.Context) error { return disarm(ctx, e.client) }
 
-// close keeps the directory locked if etcd does not let go of its files.
+// close keeps the directory locked if etcd does not let go of its files. Nobody writes any
+// more: what the copy holds when it has caught up is all there is.
 func (e *embedded) close() error {
+	exact := e.died() == nil && e.mirror.finish(e.etcd.Server.KV().Rev())
 	e.client.Close()
 	if err := stopEtcd(e.etcd); err != nil {
 		return err
 	}
+	e.mirror.end(exact)
 	return e.dir.unlock()
 }
 

@@ -41,6 +41,7 @@ const (
 	root       = "/lacre/"
 	tenants    = root + "p/"
 	projects   = root + "project/"
+	secrets    = root + "sys/"
 	users      = root + "iam/user/"
 	iamAudits  = root + "iam/audit/"
 	global     = "global" // takes the place of the instance of a global name

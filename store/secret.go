@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lacre"
@@ -45,6 +46,16 @@ func (s *Store) CreateDataKey(ctx context.Context, projectID string, value []byt
 		return nil, err
 	}
 	return s.createBlob(ctx, key, value)
+}
+
+// secrets returns the values of all secrets of the system as they are stored, by key.
+func (s *Store) secrets(ctx context.Context) (map[string]string, error) {
+	all := make(map[string]string)
+	_, err := s.each(ctx, secrets, 0, func(kv *mvccpb.KeyValue) error {
+		all[string(kv.Key)] = string(kv.Value)
+		return nil
+	})
+	return all, err
 }
 
 func (s *Store) blob(ctx context.Context, key string) ([]byte, error) {

@@ -23,6 +23,7 @@ type life struct {
 	secrets canaries
 	heard   [][]byte // answers, header and body
 	talk    []string // of each process
+	copied  bool     // a copy of the store was searched, too
 }
 
 // TestCanary leads a whole life, with logs at their most talkative, and then looks for
@@ -41,6 +42,7 @@ func TestCanary(t *testing.T) {
 			l.heard = append(l.heard, append(text.Bytes(), a.body...))
 		}
 		l.lead(t, format)
+		l.copies()
 		p.stop()
 		l.talk = append(l.talk, p.talk.String())
 	}
@@ -54,6 +56,9 @@ func TestCanary(t *testing.T) {
 		wantNone(t, "an answer", l.secrets.found(text))
 	}
 	files := l.search(t, dir)
+	if !l.copied {
+		t.Error("there is no copy of the store to search")
+	}
 	if len(l.heard) < 40 || files < 6 {
 		t.Errorf("searched %d answers and %d files: that is no whole life", len(l.heard), files)
 	}
@@ -94,6 +99,7 @@ func (l *life) search(t *testing.T, dir string) (files int) {
 			return err
 		}
 		files++
+		l.copied = l.copied || d.Name() == "copy.db" && len(text) > 0
 		allowed := map[string]string{credentialsFile: "admin", "master.key": "master key"}[d.Name()]
 		if allowed == "" {
 			wantNone(t, path, l.secrets.found(text))

@@ -130,6 +130,35 @@ func TestFaultDiskFull(t *testing.T) {
 	p.stop()
 }
 
+// TestFaultDiskFullOfCopies has a disk that is too small for the store's reserve and a copy:
+// there is no copy then, and everything else goes on.
+func TestFaultDiskFullOfCopies(t *testing.T) {
+	t.Parallel()
+	d := newDisk(t, 1024)
+	dir := filepath.Join(d.dir, "data")
+	p := start(t, dir)
+	w := visitLacre(t, dir)
+	const host = "crowded.fault.test"
+	s := w.publish(host, "", w.leaf(host, 1))
+	w.copies()
+	free := d.fill(400 << 20) // the store writes above 256 MiB, its copy above 512
+	w.ask("PUT", "/certificates/"+s.id, s.upload(w.leaf(host, 2)), 200)
+	eventually(t, "giving up the copy", func() bool { return w.metric("lacre_store_copy_revision") == 0 })
+	if _, err := os.Stat(filepath.Join(dir, "copy.db")); err == nil {
+		t.Error("the copy still takes room on the full disk")
+	}
+	w.ask("PUT", "/certificates/"+s.id, s.upload(w.leaf(host, 3)), 200)
+	w.wantServed(host, 3)
+	p.stop()
+	p.says("no copy of the store is kept", "the store is full")
+	free()
+	p = start(t, dir)
+	w.follow(dir)
+	w.wantServed(host, 3)
+	w.copies()
+	p.stop()
+}
+
 // TestFaultReadOnlyDirectory starts on a data directory that cannot be written to.
 func TestFaultReadOnlyDirectory(t *testing.T) {
 	t.Parallel()

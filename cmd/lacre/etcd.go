@@ -10,14 +10,56 @@ import (
 	"strings"
 	"time"
 
+	"lacre/edge"
+	"lacre/keyring"
 	"lacre/store"
 )
 
-// openStore opens the embedded store or the external cluster.
-func openStore(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Time) (*store.Store, error) {
-	if len(cfg.EtcdEndpoints) == 0 {
-		return store.Embedded(ctx, store.EmbeddedConfig{Dir: cfg.DataDir, Log: log, Now: now})
+// opening is a store that may still be on its way up: *store.Opening is one that answers an
+// edge and a keyring already.
+type opening interface {
+	edge.Feed
+	keyring.Wrapped
+	Confirm(ctx context.Context) error
+	Mistake(reason error) bool
+	Wait(ctx context.Context) (*store.Store, error)
+	CopyStatus() store.CopyStatus
+	Close() error
+}
+
+// openStore begins to open the embedded store, or opens the external cluster. Only an edge
+// has a use for a copy.
+func openStore(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Time) (opening, error) {
+	if len(cfg.EtcdEndpoints) > 0 {
+		s, err := openCluster(ctx, cfg, log, now)
+		if err != nil {
+			return nil, err
+		}
+		return opened{s}, nil
 	}
+	o, err := store.Open(ctx, store.EmbeddedConfig{Dir: cfg.DataDir, Log: log, Now: now, Copy: cfg.has("edge")})
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// opened is an opening that is over: a cluster is up already.
+type opened struct{ *store.Store }
+
+// Confirm has nothing to confirm: all that was answered is the store's word.
+func (opened) Confirm(context.Context) error { return nil }
+
+// Mistake never has a copy to give up.
+func (opened) Mistake(error) bool { return false }
+
+// Wait does not.
+func (o opened) Wait(context.Context) (*store.Store, error) { return o.Store, nil }
+
+// CopyStatus says that there is no copy.
+func (opened) CopyStatus() store.CopyStatus { return store.CopyStatus{} }
+
+func openCluster(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Time) (*store.Store, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the data directory: %w", err)
 	}

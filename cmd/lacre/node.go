@@ -31,7 +31,9 @@ type node struct {
 	cfg     Config
 	log     *slog.Logger
 	now     func() time.Time
-	store   *store.Store
+	opening opening          // the store, which may still be on its way up
+	ring    *keyring.Keyring // the edge's
+	store   *store.Store     // once it is open
 	service *lacre.Service
 	iam     *iam.IAM   // nil with an outside Keystone
 	edge    *edge.Edge // nil without the role
@@ -48,8 +50,8 @@ type node struct {
 	failed    chan error              // a part that ended on its own; has room for all
 }
 
-// open builds a node up to listening on its addresses. Whatever it opened is closed
-// again when it fails.
+// open builds a node up to listening on its addresses, with an edge that can serve; run does
+// the rest. Whatever it opened is closed again when it fails.
 func open(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Time) (n *node, err error) {
 	n = &node{cfg: cfg, log: log, now: now, metrics: prometheus.NewRegistry(), listeners: map[string]net.Listener{}, failed: make(chan error, 8)}
 	defer func() {
@@ -65,24 +67,45 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Tim
 	if err := n.listen(); err != nil {
 		return n, err
 	}
-	if n.store, err = openStore(ctx, cfg, log, now); err != nil {
+	if n.opening, err = openStore(ctx, cfg, log, now); err != nil {
 		return n, err
 	}
 	// From here on the directory is ours, and what an earlier run announced is not true.
 	if err := ignoreMissing(os.Remove(filepath.Join(cfg.DataDir, endpointsFile))); err != nil {
 		return n, err
 	}
-	return n, n.assemble(ctx)
+	if n.ring, err = n.unlock(ctx); err != nil {
+		return n, err
+	}
+	return n, n.makeEdge(ctx, n.ring)
 }
 
-// assemble plugs the parts together over the open store.
-func (n *node) assemble(ctx context.Context) error {
-	ring, err := keyring.Unlock(ctx, n.cfg.masterKey(), n.store)
-	if err != nil {
-		return keyHint(err, n.cfg)
+// unlock opens the keyring with what the store or its exact copy holds. A copy that does not
+// go with the master key is given up: what the store says counts.
+func (n *node) unlock(ctx context.Context) (*keyring.Keyring, error) {
+	if !n.opening.CopyStatus().Opened {
+		if _, err := n.opening.Wait(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := n.makeEdge(ctx, ring); err != nil {
+	ring, err := keyring.Unlock(ctx, n.cfg.masterKey(), n.opening)
+	if err != nil && n.opening.Mistake(err) {
+		ring, err = keyring.Unlock(ctx, n.cfg.masterKey(), n.opening)
+	}
+	return ring, keyHint(err, n.cfg)
+}
+
+// complete waits for the store and plugs the rest together over it. Nothing is sealed, and
+// nobody recognised, with what a copy said.
+func (n *node) complete(ctx context.Context) (err error) {
+	if n.store, err = n.opening.Wait(ctx); err != nil {
 		return err
+	}
+	ring := n.ring
+	if n.opening.CopyStatus().Opened {
+		if ring, err = keyring.Unlock(ctx, n.cfg.masterKey(), n.store); err != nil {
+			return keyHint(err, n.cfg)
+		}
 	}
 	n.service = lacre.NewService(lacre.Config{
 		Store: n.store, Sealer: ring, Edge: n.waitFor(), Now: n.now, Log: n.log, History: n.cfg.History,
@@ -92,9 +115,19 @@ func (n *node) assemble(ctx context.Context) error {
 	if err := n.makeIAM(ctx, ring); err != nil {
 		return err
 	}
-	n.metrics.MustRegister(storeMetrics{n.store})
+	n.metrics.MustRegister(storeMetrics{n.store, n.opening})
 	n.makeAPI()
 	return nil
+}
+
+// confirm tells the edge whether what it was answered holds. Keys that came with what does
+// not are forgotten with it.
+func (n *node) confirm(ctx context.Context) error {
+	err := n.opening.Confirm(ctx)
+	if errors.Is(err, lacre.ErrMistaken) {
+		n.ring.Forget()
+	}
+	return err
 }
 
 // waitFor is what modifications wait for. A nil *edge.Edge in the interface would not
@@ -107,6 +140,9 @@ func (n *node) waitFor() lacre.Edge {
 }
 
 func keyHint(err error, cfg Config) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, keyring.ErrWrongMasterKey) || errors.Is(err, keyring.ErrMasterKeyMissing) {
 		return hinted{fmt.Errorf("unlocking the keys in %s: %w", cfg.DataDir, err),
 			"put back the master key this store was first started with, or name it with --master-key; without it the private keys cannot be opened"}
@@ -142,7 +178,7 @@ func (n *node) makeEdge(ctx context.Context, ring *keyring.Keyring) error {
 		minTLS = tls.VersionTLS13
 	}
 	n.edge, err = edge.New(edge.Config{
-		Feed: n.store, Sealer: ring, TicketSecret: tickets, KeepConnections: n.cfg.KeepConns, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
+		Feed: n.opening, Confirm: n.confirm, Sealer: ring, TicketSecret: tickets, KeepConnections: n.cfg.KeepConns, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
 		AllowLoopback: n.cfg.UpstreamLocal, ProxyHTTP: n.cfg.EdgeHTTPProxy, HTTPSPort: port(n.listeners["edge"]), Log: n.log, Metrics: n.metrics, Now: n.now,
 		ProxyFrom: proxies, AccessLog: access, DomainMetrics: limit(n.cfg.DomainMetrics),
 	})

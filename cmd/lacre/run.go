@@ -30,13 +30,18 @@ func (n *node) listen() error {
 	return nil
 }
 
-// run serves until ctx ends or a part fails, then drains and closes the node. started is
-// called when all listeners accept and the edge serves what the store holds.
+// run serves until ctx ends or a part fails, then drains and closes the node. The edge serves
+// from the beginning, the API once the store is open. started is called when all listeners
+// accept and the edge serves what the store holds.
 func (n *node) run(ctx context.Context, started func() error) error {
 	background, stop := context.WithCancel(context.Background())
 	defer stop()
-	n.start(background)
-	err := n.warm(ctx)
+	n.startEdge(background)
+	err := n.complete(ctx)
+	if err == nil {
+		n.start(background)
+		err = n.warm(ctx)
+	}
 	if err == nil {
 		err = started()
 	}
@@ -53,6 +58,14 @@ func (n *node) run(ctx context.Context, started func() error) error {
 	return errors.Join(err, n.close())
 }
 
+func (n *node) startEdge(ctx context.Context) {
+	if n.edge != nil {
+		n.parts.Go(func() { n.edge.Follow(ctx) }) // its error is that ctx ended
+		n.serve("edge", n.edge.ServeTLS)
+		n.serve("edge-http", n.edge.ServePlain)
+	}
+}
+
 func (n *node) start(ctx context.Context) {
 	n.serve("api", func(l net.Listener) error {
 		if n.apiServer.TLSConfig != nil {
@@ -60,11 +73,6 @@ func (n *node) start(ctx context.Context) {
 		}
 		return n.apiServer.Serve(l)
 	})
-	if n.edge != nil {
-		n.parts.Go(func() { n.edge.Follow(ctx) }) // its error is that ctx ended
-		n.serve("edge", n.edge.ServeTLS)
-		n.serve("edge-http", n.edge.ServePlain)
-	}
 	n.parts.Go(func() { n.prune(ctx) })
 	n.parts.Go(func() { n.watchStore(ctx) })
 }
@@ -134,6 +142,10 @@ func (n *node) drain() {
 	defer cancel()
 	drained := make(chan error, 1)
 	go func() {
+		if n.apiServer == nil { // the store was never open
+			drained <- nil
+			return
+		}
 		if err := n.apiServer.Shutdown(ctx); err != nil {
 			drained <- errors.Join(err, n.apiServer.Close())
 			return
@@ -156,8 +168,8 @@ func (n *node) close() error {
 	if n.accessLog != nil {
 		n.accessLog.Close() // what it got is written
 	}
-	if n.store == nil {
+	if n.opening == nil {
 		return nil
 	}
-	return n.store.Close()
+	return n.opening.Close()
 }
