@@ -154,6 +154,9 @@ func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes
 	}
 	c.current.Store(next)
 	h.edge.keys.drop(old)
+	if old != nil && old.roots != next.roots {
+		h.edge.changed(subject{certificate: c})
+	}
 	return nil
 }
 

@@ -122,6 +122,7 @@ type Edge struct {
 	conns    atomic.Int64 // from clients
 	dialled  atomic.Int64 // to upstreams
 	upgrades upgrades
+	running  *running
 	secure   *http.Server
 	plain    *http.Server
 	access   *accessLog         // nil writes none
@@ -138,7 +139,7 @@ func New(cfg Config) (*Edge, error) {
 		return nil, fmt.Errorf("edge: TicketSecret has %d bytes, want at least %d", len(cfg.TicketSecret), TicketSecretSize)
 	}
 	cfg = cfg.withDefaults()
-	e := &Edge{id: "lacre-" + lacre.NewID(), cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress()}
+	e := &Edge{id: "lacre-" + lacre.NewID(), cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress(), running: newRunning()}
 	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.keys = &keys{max: cfg.OpenKeys, sealer: cfg.Sealer, now: cfg.Now}
 	e.holdings, e.finder = newHoldings(e), newFinder(e)

@@ -29,6 +29,9 @@ type exchange struct {
 	writing *time.Timer // nil over HTTP/1, where the connection itself does not wait for ever
 	status  int         // 0 until known
 
+	admission admission               // while it is proxied
+	cancel    context.CancelCauseFunc // ends the asking of the upstream; nil unless it is proxied
+
 	id     string        // see requestID; empty until somebody asks
 	begin  time.Time     // when the header was read
 	sent   int64         // bytes of the response's body
@@ -63,7 +66,12 @@ func (x *exchange) request(ctx context.Context) *http.Request {
 // end lets go of the request. What is left of its body is read by the HTTP server,
 // which must not wait for it without a limit either.
 func (x *exchange) end() {
-	if b := x.body; b != nil && !b.ended.Load() && !b.stalled.Load() {
+	aborted := false
+	if x.cancel != nil {
+		aborted = x.conn.edge.unfollow(x)
+		x.cancel(nil)
+	}
+	if b := x.body; b != nil && !aborted && !b.ended.Load() && !b.stalled.Load() {
 		_ = x.control.SetReadDeadline(time.Now().Add(x.stall)) // fails on a closed connection only
 	}
 }

@@ -136,6 +136,10 @@ func (h *holdings) install(next *site, last bool) {
 	}
 	h.sites[next.id] = next
 	delete(h.damaged, "domain/"+next.id)
+	if was := h.edge.index.serving(next.host); was != nil && was.id != next.id {
+		defer h.edge.changed(subject{domain: was.id}) // a name of its own, or an older claim
+	}
+	defer h.edge.changed(subject{domain: next.id})
 	if serving, claims := h.edge.index.put(next); claims > 1 {
 		h.edge.log.Warn("host is claimed more than once; the oldest domain is served",
 			"host", next.host, "served", serving.id, "claims", claims)
@@ -161,6 +165,7 @@ func (h *holdings) removeDomain(id string) {
 		delete(h.sites, id)
 		h.edge.index.remove(old)
 		h.release(old)
+		h.edge.changed(subject{domain: id})
 	}
 }
 

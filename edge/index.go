@@ -46,6 +46,16 @@ func (x *index) resolve(name string) *site {
 	return nil
 }
 
+// serving returns the site that serves a canonical host or pattern, nil if none does.
+func (x *index) serving(host string) *site {
+	if sites, key := x.place(host); sites == &x.wildcards {
+		s, _ := sites.Load(key)
+		served, _ := s.(*site)
+		return served
+	}
+	return x.resolve(host)
+}
+
 // wildcardOver returns the site of the wildcard that an exact site hides, nil if there
 // is none.
 func (x *index) wildcardOver(s *site) *site {

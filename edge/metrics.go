@@ -28,6 +28,7 @@ type metrics struct {
 	badIntroductions prometheus.Counter
 	watchRestarts    prometheus.Counter
 	linesDropped     prometheus.Counter
+	ended            prometheus.Counter
 	domains          *domainMetrics
 	clients          *prometheus.CounterVec
 
@@ -64,6 +65,9 @@ func newMetrics(e *Edge) *metrics {
 		linesDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lacre_edge_access_log_dropped_total", Help: "Lines of the access log that could not be written in time or at all.",
 		}),
+		ended: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lacre_edge_requests_ended_total", Help: "Requests ended on the way, WebSockets included, since they would not be let in any more.",
+		}),
 		domains: newDomainMetrics(e.holdings, e.cfg.DomainMetrics),
 		clients: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lacre_edge_clients_refused_total",
@@ -95,7 +99,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.badIntroductions, m.watchRestarts, m.linesDropped, m.domains, m.clients)
+	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.badIntroductions, m.watchRestarts, m.linesDropped, m.ended, m.domains, m.clients)
 	for _, c := range collectors {
 		if err := r.Register(c); err != nil {
 			return err

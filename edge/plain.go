@@ -42,11 +42,16 @@ func (e *Edge) servePlain(w http.ResponseWriter, r *http.Request, proxy http.Han
 		nothingHere(x)
 	case s.redirect && !s.noHTTPS:
 		e.redirect(x, r, host)
-	case e.cfg.ProxyHTTP && !s.redirect && !s.verifyClient:
+	case e.proxiesPlain(s):
 		e.pass(x, s, proxy)
 	default:
 		nothingHere(x)
 	}
+}
+
+// proxiesPlain tells whether requests of s over plain HTTP are proxied.
+func (e *Edge) proxiesPlain(s *site) bool {
+	return e.cfg.ProxyHTTP && !s.noHTTP && !s.redirect && !s.verifyClient
 }
 
 func nothingHere(w http.ResponseWriter) {

@@ -122,6 +122,9 @@ func forwarded(client netip.Addr, node, host, scheme string) string {
 func (e *Edge) upstreamFailed(w http.ResponseWriter, r *http.Request, err error) {
 	x := w.(*exchange)
 	switch {
+	case context.Cause(r.Context()) == errPolicyChanged:
+		misdirected(w, policyChanged)
+		return
 	case x.body != nil && x.body.stalled.Load():
 		w.Header().Set("Connection", "close")
 		refuse(w, http.StatusRequestTimeout, "The request body stopped arriving.")

@@ -56,6 +56,9 @@ func (h *holdings) setRevocations(of certificateKey, r *lacre.Revocations, revis
 	}
 	delete(h.damaged, "crl/"+of.id)
 	c.revoked.Store(next)
+	if next.digest != known.digest || known.unread {
+		h.edge.changed(subject{certificate: c})
+	}
 }
 
 // markRevocations marks damaged lists that are of concern here.

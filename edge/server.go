@@ -83,15 +83,19 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler)
 	x := newExchange(w, r, c)
 	defer e.finish(x)
 	s, why := e.route(r.Host, &c.handshaken, versionOf(c, r.TLS))
-	switch why {
-	case "":
-		e.pass(x, s, proxy)
-	case policyChanged:
-		x.Header().Set("Connection", "close")
-		fallthrough
-	default:
-		refuse(x, http.StatusMisdirectedRequest, why)
+	if why != "" {
+		misdirected(x, why)
+		return
 	}
+	e.pass(x, s, proxy)
+}
+
+// misdirected answers 421. When the policy has changed, the connection serves no more.
+func misdirected(w http.ResponseWriter, why string) {
+	if why == policyChanged {
+		w.Header().Set("Connection", "close")
+	}
+	refuse(w, http.StatusMisdirectedRequest, why)
 }
 
 // finish lets go of a request that was answered, counts it and notes it in the access log.
@@ -139,8 +143,19 @@ func (e *Edge) pass(x *exchange, s *site, proxy http.Handler) {
 	case s.upstream == nil:
 		builtInPage(x, s)
 	default:
-		proxy.ServeHTTP(x, x.request(context.WithValue(x.in.Context(), exchangeContext{}, x)))
+		e.relay(x, proxy)
 	}
+}
+
+// relay has a request answered by the upstream, for as long as its connection may.
+func (e *Edge) relay(x *exchange, proxy http.Handler) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(x.in.Context(), exchangeContext{}, x))
+	x.cancel = cancel
+	if !e.follow(x) {
+		misdirected(x, policyChanged)
+		return
+	}
+	proxy.ServeHTTP(x, x.request(ctx))
 }
 
 // accepts tells whether a connection made earlier satisfies the policy as it is now:
