@@ -63,15 +63,20 @@ func (p *process) profile() error {
 	return p.cmd.Process.Signal(syscall.SIGUSR1)
 }
 
-// stop ends the process, by force when it takes more than a few seconds.
+// stop ends the process, by force when it takes more than half a minute.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 	select {
 	case <-p.ended:
-	case <-time.After(5 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.ended
+	case <-time.After(30 * time.Second):
+		p.kill()
 	}
+}
+
+// kill ends the process without a word to it.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
 }
 
 // slowest is how long a start or a reload may take. Caddy needs more than six minutes for

@@ -3,16 +3,22 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 )
 
 const partStored = "Starting with certificates stored and bound"
 
-// storedStarts is how often each start is measured.
-const storedStarts = 5
+// How often each start is measured: after stops in order, and after kills.
+const (
+	orderlyStarts = 5
+	killedStarts  = 3
+)
 
 // stored measures, for each size, what lacre's start and an idle lacre cost.
 func (b *bench) stored(ctx context.Context) error {
@@ -38,21 +44,67 @@ func (b *bench) storedOf(ctx context.Context, n int) error {
 	return b.startsOf(node, n)
 }
 
-// startsOf measures the starts of a node that is stopped.
+// startsOf measures the starts of a node that is stopped: first those from the exact copy
+// that a stop in order leaves beside the store, then those without.
 func (b *bench) startsOf(node *lacreNode, n int) error {
-	size := fmt.Sprintf("%d certificates: ", n)
-	for range storedStarts {
-		s, err := startStored(node, n)
+	if err := node.makeCopy(); err != nil {
+		return err
+	}
+	for i := range orderlyStarts {
+		end := (*process).stop
+		if i == orderlyStarts-1 {
+			end = (*process).kill
+		}
+		s, err := startStored(node, n, end)
 		if err != nil {
 			return err
 		}
-		b.talkf("%d certificates: first handshake after %.0f ms, all loaded after %.0f ms, %.0f MiB", n, s.first, s.all, mebi(s.anonymous))
-		b.report.gather(partStored, size+"process start to first handshake", "lacre", "ms", s.first)
-		b.report.gather(partStored, size+"process start to everything loaded", "lacre", "ms", s.all)
-		b.report.gather(partStored, size+"resident anonymous memory, idle after the start", "lacre", "MiB", mebi(s.anonymous))
-		b.report.gather(partStored, size+"resident pages of mapped files, idle after the start", "lacre", "MiB", mebi(s.file))
+		b.gatherStart(n, "process start", s)
+		b.report.gather(partStored, sized(n)+"resident anonymous memory, idle after the start", "lacre", "MiB", mebi(s.anonymous))
+		b.report.gather(partStored, sized(n)+"resident pages of mapped files, idle after the start", "lacre", "MiB", mebi(s.file))
+	}
+	for range killedStarts {
+		s, err := startStored(node, n, (*process).kill)
+		if err != nil {
+			return err
+		}
+		b.gatherStart(n, "process start after kill -9", s)
 	}
 	return nil
+}
+
+func sized(n int) string { return fmt.Sprintf("%d certificates: ", n) }
+
+func (b *bench) gatherStart(n int, from string, s storedStart) {
+	b.talkf("%s%s to first handshake %.0f ms, all loaded %.0f ms, %.0f MiB", sized(n), from, s.first, s.all, mebi(s.anonymous))
+	b.report.gather(partStored, sized(n)+from+" to first handshake", "lacre", "ms", s.first)
+	b.report.gather(partStored, sized(n)+from+" to everything loaded", "lacre", "ms", s.all)
+}
+
+// makeCopy runs a node that is stopped until the copy of its store is complete.
+func (n *lacreNode) makeCopy() error {
+	if err := n.start(); err != nil {
+		return err
+	}
+	defer n.stop()
+	return n.until(func() error {
+		text, err := n.metrics()
+		if err == nil && !copyMade.Match(text) {
+			err = errors.New("no copy of the store yet")
+		}
+		return err
+	})
+}
+
+var copyMade = regexp.MustCompile(`(?m)^lacre_store_copy_revision [1-9]`)
+
+func (n *lacreNode) metrics() ([]byte, error) {
+	resp, err := n.client.Get(n.at.API + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(resp.Body)
 }
 
 // storedStart is one start of a node: milliseconds to the first handshake and until
@@ -62,14 +114,14 @@ type storedStart struct {
 	memory
 }
 
-// startStored starts a node that is stopped, and stops it again. From the beginning it is
+// startStored starts a node that is stopped, and ends it again. From the beginning it is
 // asked for a handshake, again and again; the last host's certificate need not be loaded
 // by then.
-func startStored(node *lacreNode, n int) (s storedStart, err error) {
+func startStored(node *lacreNode, n int, end func(*process)) (s storedStart, err error) {
 	if err := node.launch(); err != nil {
 		return s, err
 	}
-	defer node.stop()
+	defer func() { end(node.process) }()
 	client, err := newClient13(rand.Reader)
 	if err != nil {
 		return s, err
