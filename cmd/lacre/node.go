@@ -64,7 +64,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Tim
 	if n.apiTLS, err = apiTLS(cfg); err != nil {
 		return n, err
 	}
-	if err := n.listen(); err != nil {
+	if err := n.listen(ctx); err != nil {
 		return n, err
 	}
 	if n.opening, err = openStore(ctx, cfg, log, now); err != nil {

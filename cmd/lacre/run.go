@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"lacre/edge"
 )
 
 // listen takes the addresses first, so that a busy port is found before anything else
 // happens.
-func (n *node) listen() error {
+func (n *node) listen(ctx context.Context) error {
 	addresses := map[string]string{"api": n.cfg.API}
 	if n.cfg.has("edge") {
 		addresses["edge"], addresses["edge-http"] = n.cfg.Edge, n.cfg.EdgeHTTP
@@ -21,7 +23,7 @@ func (n *node) listen() error {
 		if !ok {
 			continue
 		}
-		l, err := net.Listen("tcp", address)
+		l, err := edge.Listen(ctx, address)
 		if err != nil {
 			return hinted{fmt.Errorf("listening for --%s: %w", name, err), "choose another address, or port 0 for a free one, with --" + name}
 		}
