@@ -2,6 +2,7 @@ package lacre
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"lacre/keypair"
@@ -14,7 +15,9 @@ type Question struct {
 	// Host of the request that follows, as in its header, port included; nil: ServerName.
 	Host *string
 	// Names or numbers of the IANA registries (RFC 8446 section 11), such as "TLSv1.2",
-	// "TLS_AES_128_GCM_SHA256", "ecdsa_secp256r1_sha256", "0x1301" or "4865".
+	// "TLS_AES_128_GCM_SHA256", "ecdsa_secp256r1_sha256", "0x1301" or "4865". Versions of
+	// "TLCPv1.1" alone make it a client of TLCP, with the suites of GB/T 38636, such as
+	// "ECC_SM4_GCM_SM3", and no signature algorithms.
 	Versions            []string
 	CipherSuites        []string
 	SignatureAlgorithms []string
@@ -27,6 +30,12 @@ type ClientHello struct {
 	CipherSuites        []uint16
 	SignatureAlgorithms []uint16
 }
+
+// VersionTLCP is TLCP 1.1's number on the wire (GB/T 38636-2020).
+const VersionTLCP uint16 = 0x0101
+
+// TLCP tells whether the hello is one of TLCP and not of TLS.
+func (h *ClientHello) TLCP() bool { return slices.Contains(h.Versions, VersionTLCP) }
 
 // Explanation is what the edge of a node does with a client hello and the request that
 // follows. What concerns another project is absent, as if it did not exist.
@@ -47,8 +56,8 @@ type HandshakeOutcome struct {
 	Result      string
 	Alert       uint8  // its number; 0 when ok
 	Reason      string // for people; empty when ok
-	Version     string // "TLSv1.2" or "TLSv1.3"; empty unless ok
-	CipherSuite string // IANA name; empty unless ok
+	Version     string // "TLSv1.2", "TLSv1.3" or "TLCPv1.1"; empty unless ok
+	CipherSuite string // name in the IANA registry or, for TLCP, in GB/T 38636; empty unless ok
 }
 
 // Rule is the domain that serves a name.

@@ -57,6 +57,36 @@ func TestExplainSpellings(t *testing.T) {
 	}
 }
 
+// TestExplainTLCPSpellings: TLCP has suites of its own and no signature algorithms, and does
+// not go with TLS.
+func TestExplainTLCPSpellings(t *testing.T) {
+	t.Parallel()
+	e := &askedEdge{}
+	w := newWorld(t, func(c *lacre.Config) { c.Edge = e })
+	ask := func(q lacre.Question) error {
+		_, err := w.Explain(t.Context(), w.admin, w.project, q)
+		return err
+	}
+	w.ok(ask(lacre.Question{Versions: []string{"TLCPv1.1"}}))
+	if h := e.hello; !h.TLCP() || !slices.Equal(h.CipherSuites, []uint16{0xe053, 0xe013, 0xe051, 0xe011}) || h.SignatureAlgorithms != nil {
+		t.Errorf("got %+v, want TLCP with its four suites", h)
+	}
+	w.ok(ask(lacre.Question{Versions: []string{"0x0101"}, CipherSuites: []string{"ECDHE_SM4_CBC_SM3", "0xe013"}}))
+	if h := e.hello; !h.TLCP() || !slices.Equal(h.CipherSuites, []uint16{0xe011, 0xe013}) {
+		t.Errorf("got %+v, want TLCP with two suites", h)
+	}
+	for field, q := range map[string]lacre.Question{
+		"versions":             {Versions: []string{"TLCPv1.1", "TLSv1.2"}},
+		"signature_algorithms": {Versions: []string{"TLCPv1.1"}, SignatureAlgorithms: []string{"sm2sig_sm3"}},
+	} {
+		err := ask(q)
+		wantCode(t, err, lacre.CodeInvalidField)
+		if got := fieldOf(err); got != field {
+			t.Errorf("got an error about %q, want one about %q", got, field)
+		}
+	}
+}
+
 func TestExplainRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *lacre.Config) { c.Edge = &askedEdge{} })

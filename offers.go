@@ -2,6 +2,7 @@ package lacre
 
 import (
 	"crypto/tls"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,10 +24,12 @@ var (
 		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 	}
 	usualSignatures = []uint16{0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601}
+	tlcpSuites      = []uint16{0xe053, 0xe013, 0xe051, 0xe011}
 )
 
 var versionNumbers = map[string]uint16{
 	"TLSv1.0": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS11, "TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls.VersionTLS13,
+	"TLCPv1.1": VersionTLCP,
 }
 
 // signatureNumbers is the IANA registry "TLS SignatureScheme" as far as it is in use.
@@ -46,6 +49,9 @@ func namedSuites() map[string]uint16 {
 	names := map[string]uint16{}
 	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
 		names[s.Name] = s.ID
+	}
+	for i, name := range []string{"ECC_SM4_GCM_SM3", "ECC_SM4_CBC_SM3", "ECDHE_SM4_GCM_SM3", "ECDHE_SM4_CBC_SM3"} {
+		names[name] = tlcpSuites[i]
 	}
 	return names
 }
@@ -82,7 +88,25 @@ func (q *Question) hello() (h ClientHello, err error) {
 			*list.into = append(*list.into, n)
 		}
 	}
-	return h, nil
+	return h, q.settleTLCP(&h)
+}
+
+// settleTLCP makes a hello that names TLCP one of that: it has one version, suites of its own
+// and no signature algorithms.
+func (q *Question) settleTLCP(h *ClientHello) error {
+	switch {
+	case !slices.Contains(h.Versions, VersionTLCP):
+		return nil
+	case len(h.Versions) > 1:
+		return FieldErrorf(CodeInvalidField, "versions", "expected TLCPv1.1 alone: a client hello is one of TLS or one of TLCP")
+	case q.SignatureAlgorithms != nil:
+		return FieldErrorf(CodeInvalidField, "signature_algorithms", "expected none: a client hello of TLCP has no such list")
+	}
+	h.SignatureAlgorithms = nil
+	if q.CipherSuites == nil {
+		h.CipherSuites = tlcpSuites
+	}
+	return nil
 }
 
 // number reads a name, or a number of 16 bits in decimal or after 0x.

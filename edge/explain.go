@@ -26,14 +26,13 @@ func (e *Edge) Explain(_ context.Context, projectID string, hello lacre.ClientHe
 	default:
 		return nil, fmt.Errorf("the edge has not loaded the domains yet: %w", lacre.ErrUnavailable)
 	}
-	x := &explanation{edge: e, project: projectID}
-	config := e.baseTLS()
-	config.GetConfigForClient = func(offered *tls.ClientHelloInfo) (*tls.Config, error) {
-		x.choose(offered)
-		return e.configOf(x.decision), nil
+	x := &explanation{edge: e, project: projectID, tlcp: hello.TLCP()}
+	rehearse := x.rehearse
+	if x.tlcp {
+		rehearse = x.rehearseTLCP
 	}
 	var err error
-	if x.out.Handshake, err = rehearse(hello, config); err != nil {
+	if x.out.Handshake, err = rehearse(hello); err != nil {
 		return nil, fmt.Errorf("making a client hello: %w", err)
 	}
 	if alert := x.out.Handshake.Alert; x.why != "" && (alert == unrecognizedAlert || alert == uint8(tlcp.AlertHandshakeFailure)) {
@@ -48,25 +47,57 @@ func (e *Edge) Explain(_ context.Context, projectID string, hello lacre.ClientHe
 type explanation struct {
 	edge       *Edge
 	project    string
+	tlcp       bool // the client speaks TLCP
 	decision   decision
 	candidates []candidate
 	why        string // why the decision is no certificate
 	out        lacre.Explanation
 }
 
-// choose is what configFor is to a real handshake.
-func (x *explanation) choose(offered *tls.ClientHelloInfo) {
-	s := x.edge.find(context.Background(), offered.ServerName)
-	if s != nil && s.project != x.project {
-		s = nil
+// rehearse runs a hello of TLS.
+func (x *explanation) rehearse(hello lacre.ClientHello) (lacre.HandshakeOutcome, error) {
+	config := x.edge.baseTLS()
+	config.GetConfigForClient = func(offered *tls.ClientHelloInfo) (*tls.Config, error) {
+		s := x.site(offered.ServerName)
+		x.decision = x.edge.decideFor(s, offered, x.weighed)
+		x.decided(s)
+		return x.edge.configOf(x.decision), nil
 	}
-	x.decision = x.edge.decideFor(s, offered, func(c candidate) { x.candidates = append(x.candidates, c) })
+	return rehearse(hello, config)
+}
+
+// rehearseTLCP runs a hello of TLCP.
+func (x *explanation) rehearseTLCP(hello lacre.ClientHello) (lacre.HandshakeOutcome, error) {
+	config := x.edge.baseTLCP()
+	config.GetConfigForClient = func(offered *tlcp.ClientHelloInfo) (*tlcp.Config, error) {
+		s := x.site(offered.ServerName)
+		x.decision = x.edge.decideTLCPFor(s, x.weighed)
+		x.decided(s)
+		return x.edge.configOfTLCP(x.decision)
+	}
+	return rehearseTLCP(hello, config)
+}
+
+// site is the site of a name if the project may know of it.
+func (x *explanation) site(name string) *site {
+	if s := x.edge.find(context.Background(), name); s != nil && s.project == x.project {
+		return s
+	}
+	return nil
+}
+
+func (x *explanation) weighed(c candidate) { x.candidates = append(x.candidates, c) }
+
+// decided notes what was chosen at a site, and why not otherwise.
+func (x *explanation) decided(s *site) {
 	switch {
 	case s == nil:
 		x.why = "no domain of this project serves the name"
 		return
 	case s.noHTTPS:
 		x.why = "the HTTPS port of the domain is off"
+	case x.decision.refused == handshakeFailure && x.tlcp:
+		x.why = "the domain has no SM2 certificate, which TLCP needs"
 	case x.decision.refused == handshakeFailure:
 		x.why = "the domain has SM2 certificates only, which need TLCP"
 	case x.decision.refused != succeeded:
@@ -90,8 +121,11 @@ func (x *explanation) lost(s *site) {
 			x.out.Losers = append(x.out.Losers, l)
 		}
 	}
-	for _, slot := range s.slots[s.forTLS:] {
+	for _, slot := range s.speaking(!x.tlcp) {
 		l := lacre.Loser{CertificateID: slot.key.id, Reason: "an SM2 certificate is presented over TLCP only"}
+		if x.tlcp {
+			l.Reason = "TLCP takes SM2 certificates only"
+		}
 		if v := slot.current.Load(); v != nil {
 			l.Certificate = v.shown()
 		}
@@ -129,16 +163,12 @@ func (x *explanation) request(host string) {
 	}
 	r := &lacre.RequestOutcome{Host: host}
 	x.out.Request = r
-	version := uint16(tls.VersionTLS12)
-	if x.out.Handshake.Version == versionName(tls.VersionTLS13) {
-		version = tls.VersionTLS13
-	}
 	if !httpguts.ValidHostHeader(host) { // which net/http checks before the edge sees it
 		r.Status, r.Result, r.Reason = http.StatusBadRequest, "bad_request", "the Host is malformed"
 		return
 	}
-	h := x.decision.handshaken(x.edge.cfg.Now().Add(time.Minute))
-	s, why := x.edge.route(host, &h, version)
+	h := x.decision.handshaken(x.tlcp, x.edge.cfg.Now().Add(time.Minute))
+	s, why := x.edge.route(host, &h, x.version())
 	switch {
 	case why != "":
 		r.Status, r.Result, r.Reason = http.StatusMisdirectedRequest, "misdirected", why
@@ -149,6 +179,17 @@ func (x *explanation) request(host string) {
 	default:
 		r.Result = "proxied"
 	}
+}
+
+// version is versionOf for the connection of the rehearsal.
+func (x *explanation) version() uint16 {
+	switch {
+	case x.tlcp:
+		return aboveTLS
+	case x.out.Handshake.Version == versionName(tls.VersionTLS13):
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
 }
 
 func (s *site) rule() *lacre.Rule {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"lacre"
+	"lacre/tlcp"
 )
 
 // rehearse runs a client hello through crypto/tls with config, up to where the server
@@ -25,6 +26,17 @@ func rehearse(hello lacre.ClientHello, config *tls.Config) (lacre.HandshakeOutco
 	}
 	stage := &rehearsal{in: bytes.NewReader(record)}
 	err = tls.Server(stage, config).Handshake()
+	return outcomeOnWire(stage.out.Bytes(), err), nil
+}
+
+// rehearseTLCP is rehearse for TLCP.
+func rehearseTLCP(hello lacre.ClientHello, config *tlcp.Config) (lacre.HandshakeOutcome, error) {
+	record, err := helloRecordTLCP(hello)
+	if err != nil {
+		return lacre.HandshakeOutcome{}, err
+	}
+	stage := &rehearsal{in: bytes.NewReader(record)}
+	err = tlcp.Server(stage, config).Handshake()
 	return outcomeOnWire(stage.out.Bytes(), err), nil
 }
 
@@ -57,14 +69,47 @@ const (
 // helloRecord is a client hello as a TLS record. What is not asked about is what browsers
 // send; the key share is the base point, since no secret will ever be needed.
 func helloRecord(h lacre.ClientHello) ([]byte, error) {
+	return inRecord(tls.VersionTLS10, func(b *cryptobyte.Builder) { addHello(b, h) })
+}
+
+// helloRecordTLCP is helloRecord for TLCP (GB/T 38636-2020, 6.4.5.2.1).
+func helloRecordTLCP(h lacre.ClientHello) ([]byte, error) {
+	return inRecord(tlcp.Version, func(b *cryptobyte.Builder) {
+		addOffer(b, tlcp.Version, h)
+		if h.ServerName != "" {
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { addServerName(b, h.ServerName) })
+		}
+	})
+}
+
+// inRecord is a client hello in a record.
+func inRecord(version uint16, body cryptobyte.BuilderContinuation) ([]byte, error) {
 	var b cryptobyte.Builder
 	b.AddUint8(recordHandshake)
-	b.AddUint16(tls.VersionTLS10)
+	b.AddUint16(version)
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
 		b.AddUint8(1) // client_hello
-		b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { addHello(b, h) })
+		b.AddUint24LengthPrefixed(body)
 	})
 	return b.Bytes()
+}
+
+// addOffer adds what comes before the extensions.
+func addOffer(b *cryptobyte.Builder, version uint16, h lacre.ClientHello) {
+	b.AddUint16(version)
+	b.AddBytes(make([]byte, 32)) // random
+	b.AddUint8(0)                // no session
+	addNumbers(b, h.CipherSuites)
+	b.AddBytes([]byte{1, 0}) // no compression
+}
+
+func addServerName(b *cryptobyte.Builder, name string) {
+	addExtension(b, extServerName, func(b *cryptobyte.Builder) {
+		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+			b.AddUint8(0) // host_name
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(name)) })
+		})
+	})
 }
 
 func addHello(b *cryptobyte.Builder, h lacre.ClientHello) {
@@ -72,19 +117,10 @@ func addHello(b *cryptobyte.Builder, h lacre.ClientHello) {
 	for _, v := range h.Versions {
 		legacy = max(legacy, min(v, tls.VersionTLS12))
 	}
-	b.AddUint16(legacy)
-	b.AddBytes(make([]byte, 32)) // random
-	b.AddUint8(0)                // no session
-	addNumbers(b, h.CipherSuites)
-	b.AddBytes([]byte{1, 0}) // no compression
+	addOffer(b, legacy, h)
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
 		if h.ServerName != "" {
-			addExtension(b, extServerName, func(b *cryptobyte.Builder) {
-				b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-					b.AddUint8(0) // host_name
-					b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(h.ServerName)) })
-				})
-			})
+			addServerName(b, h.ServerName)
 		}
 		addExtension(b, extStatusRequest, func(b *cryptobyte.Builder) { b.AddBytes([]byte{1, 0, 0, 0, 0}) })
 		addExtension(b, extGroups, func(b *cryptobyte.Builder) {
@@ -164,7 +200,7 @@ var alertNames = map[uint8]string{
 func alerted(alert uint8, err error) lacre.HandshakeOutcome {
 	out := lacre.HandshakeOutcome{Result: cmp.Or(alertNames[alert], "alert"), Alert: alert}
 	if err != nil {
-		out.Reason = strings.TrimPrefix(err.Error(), "tls: ")
+		out.Reason = strings.TrimPrefix(strings.TrimPrefix(err.Error(), "tls: "), "tlcp: ")
 	}
 	return out
 }
@@ -178,6 +214,9 @@ func serverHello(message []byte) (version, suite string) {
 	if !s.Skip(4) || !s.ReadUint16(&legacy) || !s.Skip(32) || !s.ReadUint8LengthPrefixed(&session) ||
 		!s.ReadUint16(&number) || !s.Skip(1) {
 		return "", ""
+	}
+	if legacy == tlcp.Version {
+		return "TLCPv1.1", tlcp.CipherSuiteName(number)
 	}
 	s.ReadUint16LengthPrefixed(&extensions) // TLS 1.2 may have none
 	for !extensions.Empty() {

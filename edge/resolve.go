@@ -22,12 +22,13 @@ type handshaken struct {
 	who  *verified // the client, once it was verified; nil if that was not asked for
 }
 
-// handshaken is what the handshake will have settled if the client proves who it is.
-func (d decision) handshaken(now time.Time) handshaken {
+// handshaken is what a handshake of TLS or TLCP will have settled if the client proves who
+// it is.
+func (d decision) handshaken(tlcp bool, now time.Time) handshaken {
 	h := handshaken{site: d.site}
 	if d.refused == succeeded && d.site.verifyClient {
 		t := d.site.trust(d.version)
-		h.who = &verified{roots: t.roots, lists: digestsOf(t.lists), until: now}
+		h.who = &verified{tlcp: tlcp, roots: t.roots, lists: digestsOf(t.lists), until: now}
 	}
 	return h
 }

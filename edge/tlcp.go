@@ -113,11 +113,16 @@ func (e *Edge) configForTLCP(hello *tlcp.ClientHelloInfo) (*tlcp.Config, error) 
 	c := hello.Conn.(*conn)
 	d := e.decideTLCP(hello.ServerName)
 	c.handshaken, c.refused = handshaken{site: d.site}, d.refused
+	if d.refused == succeeded && d.site.verifyClient {
+		return e.verifyingTLCP(c, d), nil
+	}
+	return e.configOfTLCP(d)
+}
+
+// configOfTLCP is configOf for TLCP; the error is the alert of a refusal.
+func (e *Edge) configOfTLCP(d decision) (*tlcp.Config, error) {
 	switch d.refused {
 	case succeeded:
-		if d.site.verifyClient {
-			return e.verifyingTLCP(c, d), nil
-		}
 		return e.configTLCP(d.version, d.key.sm2, d.site.policy()), nil
 	case unrecognizedName:
 		return nil, tlcp.AlertUnrecognizedName
@@ -125,14 +130,22 @@ func (e *Edge) configForTLCP(hello *tlcp.ClientHelloInfo) (*tlcp.Config, error) 
 	return nil, tlcp.AlertHandshakeFailure
 }
 
-// decideTLCP is decide for TLCP: there is one pair, and nothing to weigh.
+// decideTLCP is decide for TLCP.
 func (e *Edge) decideTLCP(name string) decision {
-	s := e.find(context.Background(), name)
+	return e.decideTLCPFor(e.find(context.Background(), name), nil)
+}
+
+// decideTLCPFor is decideFor for TLCP: there is one pair, and nothing to weigh.
+func (e *Edge) decideTLCPFor(s *site, weighed func(candidate)) decision {
 	if s == nil || s.noHTTPS {
 		return decision{refused: unrecognizedName}
 	}
-	for _, slot := range s.slots[s.forTLS:] {
-		if c := e.candidate(slot); c.key != nil && c.key.sm2 != nil {
+	for _, slot := range s.speaking(true) {
+		c := e.candidate(slot)
+		if weighed != nil {
+			weighed(c)
+		}
+		if c.key != nil && c.key.sm2 != nil {
 			return decision{site: s, version: c.version, key: c.key}
 		}
 	}
@@ -169,11 +182,14 @@ func (e *Edge) newConfigTLCP(v *version, o *openedSM2, p policy) *tlcp.Config {
 	return c
 }
 
-// versionOf is the TLS version of a request's connection. That of TLCP is above all: a
-// domain's lowest TLS version is no word about it.
+// aboveTLS stands for the version of TLCP where one of TLS is compared: a domain's lowest
+// TLS version is no word about it.
+const aboveTLS = math.MaxUint16
+
+// versionOf is the TLS version of a request's connection.
 func versionOf(c *conn, state *tls.ConnectionState) uint16 {
 	if c.tlcp {
-		return math.MaxUint16
+		return aboveTLS
 	}
 	return state.Version
 }

@@ -68,7 +68,8 @@ func explainCommand(env map[string]string) *cobra.Command {
 certificate, the domain that matches, its policy, how the handshake and a request end, and
 what was not chosen. The answer comes from the code that handshakes run through.`,
 		Example: `  lacre explain www.example.com --data-dir ./data
-  lacre explain www.example.com --data-dir ./data --versions TLSv1.2 --cipher-suites TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 -o json`,
+  lacre explain www.example.com --data-dir ./data --versions TLSv1.2 --cipher-suites TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 -o json
+  lacre explain www.example.com --data-dir ./data --versions TLCPv1.1`,
 		RunE: s.with(nil, func(cmd *cobra.Command, args []string) error {
 			body := map[string]any{"sni": args[0]}
 			for field, list := range offers {
@@ -86,8 +87,8 @@ what was not chosen. The answer comes from the code that handshakes run through.
 	cmd.Flags().StringVarP(&s.output, "output", "o", "table", "json or table")
 	cmd.Flags().String("config", "", "file with these settings")
 	cmd.Flags().StringVar(&host, "host", "", "Host of the request after the handshake (default: HOST)")
-	cmd.Flags().StringSliceVar(offers["versions"], "versions", nil, "TLS versions the client offers, such as TLSv1.2 (default: what browsers offer)")
-	cmd.Flags().StringSliceVar(offers["cipher_suites"], "cipher-suites", nil, "cipher suites it offers, by IANA name or number")
+	cmd.Flags().StringSliceVar(offers["versions"], "versions", nil, "TLS versions the client offers, such as TLSv1.2, or TLCPv1.1 alone (default: what browsers offer)")
+	cmd.Flags().StringSliceVar(offers["cipher_suites"], "cipher-suites", nil, "cipher suites it offers, by name or number")
 	cmd.Flags().StringSliceVar(offers["signature_algorithms"], "signature-algorithms", nil, "signature algorithms it offers, by IANA name or number")
 	return cmd
 }
