@@ -87,6 +87,7 @@ type ServedCertificate struct {
 	Algorithm   keypair.Algorithm
 	NotBefore   time.Time
 	NotAfter    time.Time
+	StapleEnds  time.Time // until when its OCSP staple is presented; zero without one
 }
 
 // RequestOutcome is the edge's answer to a request on the connection of the handshake.

@@ -91,6 +91,7 @@ type servedCertificate struct {
 	AlgorithmType keypair.Algorithm `json:"algorithm_type"`
 	NotBefore     string            `json:"not_before"`
 	NotAfter      string            `json:"not_after"`
+	OCSP          string            `json:"ocsp_next_update,omitempty"`
 }
 
 type requestOutcome struct {
@@ -138,8 +139,12 @@ func servedOf(c *lacre.ServedCertificate) *servedCertificate {
 	if c == nil {
 		return nil
 	}
-	return &servedCertificate{
+	out := &servedCertificate{
 		ID: c.ID, Version: c.Version, Fingerprint: c.Fingerprint, AlgorithmType: c.Algorithm,
 		NotBefore: utc(c.NotBefore), NotAfter: utc(c.NotAfter),
 	}
+	if !c.StapleEnds.IsZero() {
+		out.OCSP = utc(c.StapleEnds)
+	}
+	return out
 }

@@ -25,7 +25,7 @@ func (o *oracle) Explain(_ context.Context, _ string, hello lacre.ClientHello, h
 }
 
 func TestExplain(t *testing.T) {
-	cert := &lacre.ServedCertificate{ID: "c1", Version: 3, Algorithm: "ECC", NotBefore: start, NotAfter: start.Add(time.Hour),
+	cert := &lacre.ServedCertificate{ID: "c1", Version: 3, Algorithm: "ECC", NotBefore: start, NotAfter: start.Add(time.Hour), StapleEnds: start.Add(time.Minute),
 		Fingerprint: "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"}
 	domain := &lacre.Rule{Wildcard: true, Host: "*.a.test", DomainID: "d1", InstanceID: "i1"}
 	o := &oracle{says: &lacre.Explanation{
@@ -44,7 +44,7 @@ func TestExplain(t *testing.T) {
 		if quote(got["handshake"]) != want {
 			t.Errorf("%s: got handshake %s, want %s", product, quote(got["handshake"]), want)
 		}
-		if c := got["certificate"].(obj); c["id"] != "c1" || c["version"] != 3.0 || c["not_before"] != "2026-11-20T08:00:00Z" {
+		if c := got["certificate"].(obj); c["id"] != "c1" || c["version"] != 3.0 || c["not_before"] != "2026-11-20T08:00:00Z" || c["ocsp_next_update"] != "2026-11-20T08:01:00Z" {
 			t.Errorf("%s: got certificate %v", product, c)
 		}
 		if r := got["rule"].(obj); r["match"] != "wildcard" || r["domain_id"] != "d1" {

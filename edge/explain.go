@@ -152,6 +152,8 @@ func (c *candidate) lostTo(d decision) string {
 		return "the client cannot use it: " + strings.TrimPrefix(c.unfit.Error(), "tls: ")
 	case c.outdated:
 		return "it is not valid at this time"
+	case c.bare:
+		return "it demands an OCSP staple, and has none that is current"
 	}
 	return fmt.Sprintf("%s goes before %s", d.version.algorithm, c.version.algorithm)
 }
@@ -209,8 +211,12 @@ func (e *Edge) policyOf(s *site) *lacre.Policy {
 
 func (v *version) shown() *lacre.ServedCertificate {
 	sum := sha256.Sum256(v.leaf)
-	return &lacre.ServedCertificate{
+	c := &lacre.ServedCertificate{
 		ID: v.served.key.id, Version: v.number, Fingerprint: hex.EncodeToString(sum[:]),
 		Algorithm: v.algorithm, NotBefore: v.notBefore, NotAfter: v.notAfter,
 	}
+	if v.staple != nil {
+		c.StapleEnds = v.staple.ends
+	}
+	return c
 }

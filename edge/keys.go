@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lacre"
+	"lacre/keypair"
 )
 
 const (
@@ -72,7 +73,7 @@ func (k *keys) unseal(ctx context.Context, v *version) (*opened, error) {
 	}
 	o := &opened{certificate: tls.Certificate{
 		Certificate: append([][]byte{v.leaf}, v.chain.ders...), PrivateKey: key, Leaf: leaf,
-	}}
+	}, mustStaple: keypair.MustStaple(leaf)}
 	o.used.Store(true)
 	return o, nil
 }

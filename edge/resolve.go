@@ -62,10 +62,12 @@ type candidate struct {
 	key      *opened  // nil when it cannot be opened
 	unfit    error    // why the client cannot use it
 	outdated bool     // expired, or not valid yet
+	bare     bool     // it demands an OCSP staple, and the one it has is past its end
 }
 
 // choose returns the site's best candidate for this client: one whose key and algorithm
-// the client supports, then one that is valid now, then ECC before RSA. Within a
+// the client supports, then one that is valid now and can be stapled if it has to be, then
+// ECC before RSA. Within a
 // certificate there is no choice, its newest version is the one. One whose key cannot
 // be opened is passed over.
 func (e *Edge) choose(s *site, hello *tls.ClientHelloInfo, weighed func(candidate)) (best candidate) {
@@ -79,7 +81,9 @@ func (e *Edge) choose(s *site, hello *tls.ClientHelloInfo, weighed func(candidat
 		}
 		if c.key != nil && (s.forTLS > 1 || weighed != nil) {
 			c.unfit = hello.SupportsCertificate(&c.key.certificate)
-			c.outdated = !c.version.validAt(e.cfg.Now())
+			now := e.cfg.Now()
+			c.outdated = !c.version.validAt(now)
+			c.bare = c.key.mustStaple && !c.version.staple.freshAt(now)
 		}
 		if weighed != nil {
 			weighed(c)
@@ -110,7 +114,7 @@ func (c *candidate) rank() (rank int) {
 	if c.unfit == nil {
 		rank += 2
 	}
-	if !c.outdated {
+	if !c.outdated && !c.bare {
 		rank++
 	}
 	return rank

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"lacre"
 	"lacre/edge"
+	"lacre/internal/testcert"
 )
 
 // TestStaple: a staple is presented while it is fresh and not a second longer, and a
@@ -58,5 +60,45 @@ func TestStaple(t *testing.T) {
 	})
 	if got := value(t, registry, "lacre_certificate_ocsp_next_update_timestamp_seconds", w.project, c.ID); got != float64(end.Add(48*time.Hour).Unix()) {
 		t.Errorf("got the end %v in the metrics, want that of the staple", got)
+	}
+}
+
+// TestMustStapleWithoutStaple: a certificate that clients refuse without a staple gives way
+// to another of its domain when the staple has ended, and explain says so.
+func TestMustStapleWithoutStaple(t *testing.T) {
+	var ahead atomic.Int64 // how far the edge's clock is ahead
+	w := newWorld(t, func(c *edge.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	const host = "a.example.com"
+	leaf := w.leaf([]string{host}, testcert.MustStaple())
+	ends := time.Now().Add(time.Hour).Truncate(time.Second).UTC()
+	must := w.certificate(leaf)
+	must.Version++
+	v := w.version(must.ID, must.Version, leaf)
+	v.OCSPStaple, v.OCSPNextUpdate = w.ca.Staple(t, leaf), ends
+	w.store(must, v)
+	plain := w.certificate(w.leaf([]string{host}, testcert.WithRSA(2048)))
+	w.domain(host, []*lacre.Certificate{must, plain})
+	for _, test := range []struct {
+		ahead      time.Duration
+		chosen     *lacre.Certificate
+		ends       time.Time
+		lostReason string
+	}{
+		{0, must, ends, "ECC goes before RSA"},
+		{2 * time.Hour, plain, time.Time{}, "it demands an OCSP staple, and has none that is current"},
+	} {
+		ahead.Store(int64(test.ahead))
+		got := w.explain(hello(host), host)
+		if c := got.Certificate; c == nil || c.ID != test.chosen.ID || !c.StapleEnds.Equal(test.ends) {
+			t.Errorf("%v ahead: got %+v, want %s with a staple until %v", test.ahead, c, test.chosen.ID, test.ends)
+		}
+		if len(got.Losers) != 1 || got.Losers[0].Reason != test.lostReason {
+			t.Errorf("%v ahead: got losers %+v, want %q", test.ahead, got.Losers, test.lostReason)
+		}
+		if rsa := w.connect(host).ConnectionState().PeerCertificates[0].PublicKeyAlgorithm == x509.RSA; rsa != (test.chosen == plain) {
+			t.Errorf("%v ahead: RSA %v was presented", test.ahead, rsa)
+		}
 	}
 }

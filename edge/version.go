@@ -86,6 +86,7 @@ func (v *version) validAt(now time.Time) bool {
 // each policy that was asked for. It is dropped as a whole.
 type opened struct {
 	certificate tls.Certificate
+	mustStaple  bool        // clients refuse the leaf without an OCSP staple
 	used        atomic.Bool // since the clock hand last passed
 	configs     [policies]atomic.Pointer[tls.Config]
 	sm2         *openedSM2                           // instead of certificate and configs

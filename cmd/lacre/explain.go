@@ -55,6 +55,7 @@ type explainedCertificate struct {
 	Fingerprint   string `json:"fingerprint"`
 	AlgorithmType string `json:"algorithm_type"`
 	NotAfter      string `json:"not_after"`
+	OCSP          string `json:"ocsp_next_update"`
 }
 
 // explainCommand asks the edge what it would do with a client.
@@ -123,6 +124,9 @@ func (e *explanation) table(w io.Writer) error {
 	if c := e.Certificate; c != nil {
 		line("CERTIFICATE", "%s version %d, %s, until %s", c.ID, c.Version, c.AlgorithmType, c.NotAfter)
 		line("SHA-256", "%s", c.Fingerprint)
+		if c.OCSP != "" {
+			line("OCSP STAPLE", "until %s", c.OCSP)
+		}
 	}
 	if r := e.Request; r != nil {
 		status := ""
