@@ -28,8 +28,6 @@ func (a access) unlike() string {
 		return fmt.Sprintf("%s %s: Lacre verifies every client of a domain or none; bind it yourself", a.setting, a.verify)
 	case a.ca == "":
 		return fmt.Sprintf("%s %s names no CA; bind it yourself", a.setting, a.verify)
-	case a.crl != "":
-		return "clients are held against a revocation list, which is not imported; bind it yourself"
 	}
 	return ""
 }

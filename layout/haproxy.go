@@ -260,6 +260,9 @@ func (h *haproxy) pair(l words, cert, key string, filters, options []string) {
 	why := a.unlike()
 	if a.verifies() && why == "" {
 		p.CA = h.path(h.caBase, a.ca)
+		if a.crl != "" {
+			p.CRL = h.path(h.caBase, a.crl)
+		}
 	}
 	h.served(p, named, why)
 }

@@ -22,6 +22,7 @@ type Pair struct {
 	Key    string   // file with its private key; Cert again when both are in one
 	Chain  []string // files that complete the chain in Cert, in their order
 	CA     string   // file with the CAs that clients must chain to; empty without verification
+	CRL    string   // file with the revocation lists that those clients are held to; may be empty
 	Hosts  []Host   // what it is served for
 	Origin string   // FILE:LINE of the configuration that names it; empty without one
 	Leaf   Leaf

@@ -170,6 +170,9 @@ func (n *nginx) server(d *directive, s nginxScope) {
 		}
 		if p.Hosts = slices.Clone(hosts); a.verifies() && why == "" {
 			p.CA = n.path(s.ca)
+			if s.crl != "" {
+				p.CRL = n.path(s.crl)
+			}
 		}
 		n.served(p, named, why)
 	}

@@ -61,18 +61,20 @@ func TestNginxVerificationThatIsNotOurs(t *testing.T) {
 	f := newTree(t)
 	f.pair("a.crt", "a.key", "a.test")
 	f.write("ca.pem", f.ca.PEM())
+	f.write("revoked.pem", "a list")
 	f.write("nginx.conf", `http {
 	ssl_certificate a.crt; ssl_certificate_key a.key; ssl_client_certificate ca.pem;
 	server { server_name optional.test; ssl_verify_client optional; }
 	server { server_name none.test; ssl_verify_client off; }
 	server { server_name listed.test; ssl_verify_client on; ssl_crl revoked.pem; }
+	server { server_name unlisted.test; ssl_verify_client on; ssl_crl gone.pem; }
 	server { server_name good.test; ssl_verify_client on; }
 }`)
 	pairs, notes := f.find()
-	f.want("pairs", pairs, "a.crt a.key none.test", "a.crt a.key CA=ca.pem good.test!")
+	f.want("pairs", pairs, "a.crt a.key none.test", "a.crt a.key CA=ca.pem CRL=revoked.pem listed.test!", "a.crt a.key CA=ca.pem good.test!")
 	f.want("notes", notes,
 		"a.crt: optional.test is not bound: ssl_verify_client optional: Lacre verifies every client of a domain or none; bind it yourself",
-		"a.crt: listed.test is not bound: clients are held against a revocation list, which is not imported; bind it yourself")
+		"FAILED gone.pem: named in nginx.conf:2: no such file")
 }
 
 func TestNginxFaults(t *testing.T) {

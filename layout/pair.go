@@ -22,6 +22,10 @@ func (f *finder) named(p *Pair) {
 		f.fail(p.CA, "named in "+p.Origin+": "+cmp.Or(f.open(p.CA).fault, "no certificate in it"))
 		return
 	}
+	if p.CRL != "" && !isFile(p.CRL) {
+		f.fail(p.CRL, "named in "+p.Origin+": no such file")
+		return
+	}
 	p.Leaf = leafOf(cert, key)
 	if len(p.Hosts) == 0 {
 		p.Hosts = p.derived(p.CA != "")
@@ -43,13 +47,13 @@ func leafOf(cert, key *contents) Leaf {
 	return Leaf{}
 }
 
-// merged makes one pair of all that are the same certificate with the same CA.
+// merged makes one pair of all that are the same certificate with the same CA and lists.
 func merged(pairs []*Pair) []*Pair {
-	type identity struct{ leaf, ca string }
+	type identity struct{ leaf, ca, crl string }
 	same := map[identity]*Pair{}
 	var out []*Pair
 	for _, p := range pairs {
-		id := identity{cmp.Or(p.Leaf.Fingerprint, p.Cert), p.CA}
+		id := identity{cmp.Or(p.Leaf.Fingerprint, p.Cert), p.CA, p.CRL}
 		if first := same[id]; first != nil {
 			first.Hosts = append(first.Hosts, p.Hosts...)
 			continue
@@ -95,6 +99,9 @@ func (p *Pair) Name() string {
 	identity := p.Cert
 	if p.CA != "" {
 		identity += "\x00" + p.CA
+	}
+	if p.CRL != "" {
+		identity += "\x00" + p.CRL
 	}
 	sum := sha256.Sum256([]byte(identity))
 	return identifier(readable) + "_" + hex.EncodeToString(sum[:6])

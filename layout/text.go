@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -11,11 +12,12 @@ import (
 	"strings"
 )
 
-// Text is a pair as it is uploaded: three PEM texts.
+// Text is a pair as it is uploaded: PEM texts.
 type Text struct {
 	Cert string // the leaf and its chain
 	Key  string // key material: for the API and nobody else
 	CA   string // empty without CAs
+	CRL  string // revocation lists, one in DER as base64; empty without
 }
 
 // Read reads the files of a pair. What is in them is passed on as it is, so that the
@@ -47,7 +49,23 @@ func (p *Pair) Read() (*Text, error) {
 		}
 		t.CA = ca.certificates()
 	}
+	if p.CRL != "" {
+		lists, fault, _ := readFile(p.CRL, maxFile)
+		if fault != "" {
+			return nil, fmt.Errorf("%s: %s", p.CRL, fault)
+		}
+		t.CRL = ListText(lists)
+	}
 	return t, nil
+}
+
+// ListText is the content of a file of revocation lists as the API takes it: PEM as it is,
+// one list in DER as base64.
+func ListText(file []byte) string {
+	if bytes.Contains(file, []byte("-----BEGIN ")) {
+		return string(file)
+	}
+	return base64.StdEncoding.EncodeToString(file)
 }
 
 // parts is the text of one file and the blocks in it.

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,6 +8,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"lacre/layout"
 )
 
 // revocations are what the commands show of the API's answer about revocation lists.
@@ -52,10 +52,7 @@ func crlSetCommand(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !bytes.Contains(text, []byte("-----BEGIN ")) { // DER
-				text = []byte(base64.StdEncoding.EncodeToString(text))
-			}
-			return s.crl(cmd, http.MethodPut, args[0], map[string]string{"crl": string(text)})
+			return s.crl(cmd, http.MethodPut, args[0], map[string]string{"crl": layout.ListText(text)})
 		}),
 	}
 	cmd.Flags().StringVar(&file, "crl", "", "file with revocation lists in PEM, or one in DER (mandatory)")

@@ -72,7 +72,7 @@ func (im *importing) upload(ctx context.Context, p *layout.Pair) (*importRow, er
 	if fatal(err) || ctx.Err() != nil {
 		return nil, err
 	}
-	row.Result, row.Reason = resultRefused, err.Error()
+	row.Result, row.Reason, row.algorithm = resultRefused, err.Error(), "" // nothing is bound to it
 	return row, nil
 }
 
@@ -106,7 +106,7 @@ func (im *importing) renew(ctx context.Context, p *layout.Pair, row *importRow, 
 		row.holds(resultUnchanged, &old.certificate)
 		return nil
 	case same:
-		row.Reason = "the client CAs were sent again; the API does not show which ones it has"
+		row.Reason = "the client CAs were sent again, with their lists; the API does not show which ones it has"
 	case !p.Leaf.NotBefore.IsZero() && old.NotBefore.After(p.Leaf.NotBefore):
 		row.holds(resultSkipped, &old.certificate)
 		row.Reason = fmt.Sprintf("the API has a newer one, of %s; this is of %s",
@@ -139,6 +139,19 @@ func (im *importing) send(ctx context.Context, p *layout.Pair, row *importRow, r
 		row.ID = "" // of a certificate that is not there
 	}
 	row.Warnings = append(row.Warnings, answered.Values("X-Lacre-Warning")...)
+	if text.CRL == "" || im.dryRun {
+		return nil
+	}
+	return im.sendLists(ctx, c.ID, text.CRL)
+}
+
+// sendLists uploads the revocation lists of a certificate's client CAs. When they are
+// refused the certificate stays, and nothing is bound to it.
+func (im *importing) sendLists(ctx context.Context, id, lists string) error {
+	_, err := im.patient(ctx, http.MethodPut, "/certificates/"+id+"/crl", nil, map[string]string{"crl": lists}, nil)
+	if err != nil {
+		return fmt.Errorf("the revocation lists: %w", err)
+	}
 	return nil
 }
 

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"lacre/internal/testcert"
+)
+
+// TestImportRevocationLists: what nginx held clients to they are held to afterwards. A list
+// that the API refuses keeps the name from being bound.
+func TestImportRevocationLists(t *testing.T) {
+	n := inProcess(t, t.TempDir(), time.Now)
+	w := visitLacre(t, n.cfg.DataDir)
+	clients := testcert.NewCA(t, "clients")
+	good, bad := clients.Leaf(t, []string{"good"}), clients.Leaf(t, []string{"bad"})
+	dir := t.TempDir()
+	write := func(files map[string]string) {
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	held, unheld := w.leaf("held.import.test", 1), w.leaf("unheld.import.test", 2)
+	write(map[string]string{
+		"held.pem": held.ChainPEM() + held.KeyPEM(), "unheld.pem": unheld.ChainPEM() + unheld.KeyPEM(), "clients.pem": clients.PEM(),
+		"clients.crl": string(clients.CRL(t, []*x509.Certificate{bad.Cert})), // one in DER
+		"others.crl":  testcert.CRLPEM(testcert.NewCA(t, "others").CRL(t, nil)),
+		"nginx.conf": `http { ssl_client_certificate clients.pem; ssl_verify_client on;
+			server { server_name held.import.test; ssl_certificate held.pem; ssl_certificate_key held.pem; ssl_crl clients.crl; }
+			server { server_name unheld.import.test; ssl_certificate unheld.pem; ssl_certificate_key unheld.pem; ssl_crl others.crl; } }`,
+	})
+	imported(t, exitDone, nil, dir, "--data-dir", n.cfg.DataDir, "--dry-run")
+	got, _ := imported(t, exitFailed, nil, dir, "--data-dir", n.cfg.DataDir, "--bind")
+	if got[resultImported] != 1 || got[resultRefused] != 1 {
+		t.Errorf("got %v, want the one imported and the other refused", got)
+	}
+	if _, err := w.servedAny("unheld.import.test"); err == nil {
+		t.Error("a name is served whose revocation list was refused")
+	}
+	if err := w.letsIn("held.import.test", good); err != nil {
+		t.Errorf("a good client: %v", err)
+	}
+	if err := w.letsIn("held.import.test", bad); err == nil {
+		t.Error("a revoked client was let in")
+	}
+	write(map[string]string{"clients.crl": testcert.CRLPEM(clients.CRL(t, nil, testcert.CRLNumber(9)))})
+	imported(t, exitFailed, nil, dir, "--data-dir", n.cfg.DataDir, "--bind")
+	if err := w.letsIn("held.import.test", bad); err != nil {
+		t.Errorf("a client that the next list does not name: %v", err)
+	}
+}
+
+// letsIn makes a handshake with a client certificate; that it was accepted is known when the
+// server goes on.
+func (w *world) letsIn(host string, client *testcert.Leaf) error {
+	c, err := tls.Dial("tcp", w.at.EdgeAddr, &tls.Config{ServerName: host, RootCAs: w.ca.Pool(), Certificates: []tls.Certificate{client.TLS()}})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err = c.Write([]byte("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n")); err == nil {
+		_, err = c.Read(make([]byte, 1))
+	}
+	return err
+}
