@@ -58,6 +58,9 @@ type Config struct {
 	// revocation lists have changed, if it is verified under the new ones too. Without it
 	// the connection has ended for requests. Whoever is revoked is refused either way.
 	KeepConnections bool
+	// TLCPDefault is the host that TLCP clients without a server name are taken to ask for,
+	// since some SM2 browsers send none. If empty they are refused, as TLS clients are.
+	TLCPDefault string
 	// AllowLoopback lets domains name upstreams on this machine's loopback addresses.
 	// It is off because tenants choose upstreams and an operator's own services (the
 	// store, an admin port) trust loopback.

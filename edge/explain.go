@@ -70,7 +70,7 @@ func (x *explanation) rehearse(hello lacre.ClientHello) (lacre.HandshakeOutcome,
 func (x *explanation) rehearseTLCP(hello lacre.ClientHello) (lacre.HandshakeOutcome, error) {
 	config := x.edge.baseTLCP()
 	config.GetConfigForClient = func(offered *tlcp.ClientHelloInfo) (*tlcp.Config, error) {
-		s := x.site(offered.ServerName)
+		s := x.site(x.edge.nameTLCP(offered.ServerName))
 		x.decision = x.edge.decideTLCPFor(s, x.weighed)
 		x.decided(s)
 		return x.edge.configOfTLCP(x.decision)

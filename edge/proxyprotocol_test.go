@@ -16,7 +16,9 @@ import (
 	proxyproto "github.com/pires/go-proxyproto"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lacre"
 	"lacre/edge"
+	"lacre/tlcp"
 )
 
 // behind makes the edge expect PROXY headers from this machine.
@@ -175,4 +177,37 @@ func TestProxyProtocolOfOthers(t *testing.T) {
 			t.Errorf("without: got client %q, want 127.0.0.1", got)
 		}
 	})
+}
+
+// TestProxyProtocolBeforeTLCP: TLCP is told from TLS behind a header, too; without one that
+// is due there is no handshake.
+func TestProxyProtocolBeforeTLCP(t *testing.T) {
+	w, server := newWorld(t, behind), newSMCA(t)
+	const host = "a.example.com"
+	b := backend(t, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, r.Header.Get("X-Forwarded-For")) })
+	w.domain(host, []*lacre.Certificate{w.dual(server.Dual(t, []string{host}))}, upstream(b.URL))
+	begin := func(header []byte) (string, error) {
+		raw, err := net.Dial("tcp", w.addr)
+		if err != nil {
+			return "", err
+		}
+		defer raw.Close()
+		raw.SetDeadline(time.Now().Add(15 * time.Second))
+		raw.Write(header)
+		c := tlcp.Client(raw, &tlcp.Config{ServerName: host, RootCAs: poolSM2(server)})
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		return string(text), err
+	}
+	if got, err := begin(introduction(t, 2, "203.0.113.7:4711", "192.0.2.1:443")); got != "203.0.113.7" {
+		t.Errorf("got client %q, %v, want 203.0.113.7", got, err)
+	}
+	if got, err := begin(nil); err == nil {
+		t.Errorf("without a header: got client %q, want no handshake", got)
+	}
 }

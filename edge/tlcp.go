@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -108,16 +109,19 @@ func (e *Edge) handshakeTLCP(c *conn, h *handoff, start time.Time) {
 }
 
 // configForTLCP is configFor for a TLCP hello. A client without SNI is refused as one of
-// TLS is; so is a domain whose certificates are all for TLS.
+// TLS is unless there is a TLCPDefault; so is a domain whose certificates are all for TLS.
 func (e *Edge) configForTLCP(hello *tlcp.ClientHelloInfo) (*tlcp.Config, error) {
 	c := hello.Conn.(*conn)
-	d := e.decideTLCP(hello.ServerName)
+	d := e.decideTLCP(e.nameTLCP(hello.ServerName))
 	c.handshaken, c.refused = handshaken{site: d.site}, d.refused
 	if d.refused == succeeded && d.site.verifyClient {
 		return e.verifyingTLCP(c, d), nil
 	}
 	return e.configOfTLCP(d)
 }
+
+// nameTLCP is the name that a client of TLCP asks for.
+func (e *Edge) nameTLCP(sent string) string { return cmp.Or(sent, e.cfg.TLCPDefault) }
 
 // configOfTLCP is configOf for TLCP; the error is the alert of a refusal.
 func (e *Edge) configOfTLCP(d decision) (*tlcp.Config, error) {
@@ -212,12 +216,16 @@ type resumptionTLCP struct {
 // wrap is tlcp.Config.WrapSession.
 func (r *resumptionTLCP) wrap(cs tlcp.ConnectionState, session *tlcp.SessionState) ([]byte, error) {
 	now := r.keys.now()
-	return wrapTLCP(r.keys, r.edge.ticketBinding(cs.ServerName), session, life{born: now, until: now.Add(ticketAge)})
+	return wrapTLCP(r.keys, r.binding(cs), session, life{born: now, until: now.Add(ticketAge)})
 }
 
 // unwrap is tlcp.Config.UnwrapSession. Its error would end the handshake: there is none.
 func (r *resumptionTLCP) unwrap(ticket []byte, cs tlcp.ConnectionState) (*tlcp.SessionState, error) {
-	return unwrapTLCP(r.keys, r.edge.ticketBinding(cs.ServerName), ticket), nil
+	return unwrapTLCP(r.keys, r.binding(cs), ticket), nil
+}
+
+func (r *resumptionTLCP) binding(cs tlcp.ConnectionState) []byte {
+	return r.edge.ticketBinding(r.edge.nameTLCP(cs.ServerName))
 }
 
 // errNotKept makes tlcp go on without a session.

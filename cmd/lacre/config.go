@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"lacre/keypair"
 )
 
 // Config is everything `lacre serve` can be told. Each field is a flag, a key of the
@@ -58,6 +60,7 @@ type Config struct {
 	TLSMinVersion       string
 	UpstreamCA          string
 	UpstreamLocal       bool
+	TLCPDefault         string
 	History             int
 	DomainsPerGroup     int
 	GroupsPerInstance   int
@@ -104,6 +107,7 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.KeystoneRoles, "keystone-roles", []string{"admin=admin", "member=operator", "reader=viewer"}, "what roles of Keystone mean here: ROLE=admin, ROLE=operator or ROLE=viewer")
 	f.DurationVar(&c.KeystoneCache, "keystone-cache", 30*time.Second, "how long a token of Keystone is believed without asking again, at most 1m")
 	f.StringVar(&c.TLSMinVersion, "tls-min-version", "1.2", "lowest TLS version of the edge, whatever a domain allows: 1.2 or 1.3")
+	f.StringVar(&c.TLCPDefault, "edge-tlcp-default", "", "host that TLCP clients without a server name are taken to ask for; some SM2 browsers send none (default: they are refused)")
 	f.StringVar(&c.UpstreamCA, "upstream-ca", "", "file with CA certificates to trust for https upstreams, besides the system's")
 	f.BoolVar(&c.UpstreamLocal, "upstream-loopback", true, "let domains name upstreams on this machine's loopback; switch off where tenants do not trust each other")
 	f.IntVar(&c.History, "history", 10, "versions kept of each certificate")
@@ -208,6 +212,8 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		return hinted{usagef("--data-dir is mandatory"), "try 'lacre serve --data-dir ./lacre-data'"}
 	case c.TLSMinVersion != "1.2" && c.TLSMinVersion != "1.3":
 		return usagef("--tls-min-version: expected 1.2 or 1.3")
+	case c.TLCPDefault != "" && !isHost(c.TLCPDefault):
+		return usagef("--edge-tlcp-default: expected a host name")
 	case c.History < 1 || c.DomainsPerGroup < 1 || c.AuditDays < 1:
 		return usagef("--history, --domains-per-group and --audit-days: expected at least 1")
 	case c.InstancesPerProject < 1:
@@ -239,6 +245,12 @@ func (c *Config) checkRoles() error {
 		}
 	}
 	return nil
+}
+
+// isHost tells whether a text is a host name that a domain can have, other than a wildcard.
+func isHost(text string) bool {
+	_, err := keypair.CanonicalHost(text)
+	return err == nil && !strings.HasPrefix(text, "*")
 }
 
 func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }

@@ -77,6 +77,8 @@ func TestConfigRefusals(t *testing.T) {
 		"a mapped range":          {args: []string{"--data-dir", "d", "--edge-proxy-from", "::ffff:10.0.0.0/104"}},
 		"negative domain metrics": {args: []string{"--data-dir", "d", "--domain-metrics", "-1"}},
 		"no instances":            {args: []string{"--data-dir", "d", "--instances-per-project", "0"}},
+		"a wildcard for TLCP":     {args: []string{"--data-dir", "d", "--edge-tlcp-default", "*.example.com"}},
+		"an address for TLCP":     {args: []string{"--data-dir", "d", "--edge-tlcp-default", "10.0.0.1"}},
 		"no versions":             {args: []string{"--data-dir", "d", "--history", "0"}},
 	} {
 		t.Run(name, func(t *testing.T) {

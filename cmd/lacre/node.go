@@ -179,6 +179,7 @@ func (n *node) makeEdge(ctx context.Context, ring *keyring.Keyring) error {
 	}
 	n.edge, err = edge.New(edge.Config{
 		Feed: n.opening, Confirm: n.confirm, Sealer: ring, TicketSecret: tickets, KeepConnections: n.cfg.KeepConns, Instance: n.cfg.Instance, MinTLS: minTLS, UpstreamRoots: roots,
+		TLCPDefault:   n.cfg.TLCPDefault,
 		AllowLoopback: n.cfg.UpstreamLocal, ProxyHTTP: n.cfg.EdgeHTTPProxy, HTTPSPort: port(n.listeners["edge"]), Log: n.log, Metrics: n.metrics, Now: n.now,
 		ProxyFrom: proxies, AccessLog: access, DomainMetrics: limit(n.cfg.DomainMetrics),
 	})
