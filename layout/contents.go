@@ -190,7 +190,7 @@ func fingerprint(der []byte) string {
 }
 
 var (
-	nginxLine   = regexp.MustCompile(`(?m)(^|[;{])\s*ssl_certificate\s+[^;]+;`)
+	nginxLine   = regexp.MustCompile(`(?m)(^|[;{])\s*ssl_(enc_)?certificate\s+[^;]+;`)
 	haproxyLine = regexp.MustCompile(`(?m)^\s*bind\s.*\scrt(-list)?\s`)
 )
 

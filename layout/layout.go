@@ -18,14 +18,17 @@ import (
 
 // Pair is one certificate with the files it is made of.
 type Pair struct {
-	Cert   string   // file with the leaf
-	Key    string   // file with its private key; Cert again when both are in one
-	Chain  []string // files that complete the chain in Cert, in their order
-	CA     string   // file with the CAs that clients must chain to; empty without verification
-	CRL    string   // file with the revocation lists that those clients are held to; may be empty
-	Hosts  []Host   // what it is served for
-	Origin string   // FILE:LINE of the configuration that names it; empty without one
-	Leaf   Leaf
+	Cert string // file with the leaf
+	Key  string // file with its private key; Cert again when both are in one
+	// Sign and SignKey are the files of the signing pair of SM2, whose encryption pair Cert
+	// and Key are then; empty for other certificates.
+	Sign, SignKey string
+	Chain         []string // files that complete the chain in Cert, in their order
+	CA            string   // file with the CAs that clients must chain to; empty without verification
+	CRL           string   // file with the revocation lists that those clients are held to; may be empty
+	Hosts         []Host   // what it is served for
+	Origin        string   // FILE:LINE of the configuration that names it; empty without one
+	Leaf          Leaf
 }
 
 // Host is a name that a pair is served for.

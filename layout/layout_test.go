@@ -103,6 +103,9 @@ func (t *tree) line(p *layout.Pair) string {
 	if p.CA != "" {
 		line += " CA=" + p.CA
 	}
+	if p.Sign != "" {
+		line += " SIGN=" + p.Sign + "," + p.SignKey
+	}
 	if p.CRL != "" {
 		line += " CRL=" + p.CRL
 	}

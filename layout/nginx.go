@@ -105,6 +105,7 @@ func (n *nginx) path(path string) string {
 // replaced as a whole by a block that has its own.
 type nginxScope struct {
 	certs, keys []string
+	sm2         sm2Scope
 	verify      string // ssl_verify_client
 	ca, crl     string
 	origin      string
@@ -129,6 +130,7 @@ func (s nginxScope) with(list []*directive) nginxScope {
 		if len(d.words) < 2 {
 			continue
 		}
+		own.sm2.take(d)
 		switch value := d.words[1]; d.words[0] {
 		case "ssl_certificate":
 			own.certs, own.origin = append(own.certs, value), cmp.Or(own.origin, d.at())
@@ -150,6 +152,9 @@ func (s nginxScope) with(list []*directive) nginxScope {
 	if own.keys == nil {
 		own.keys = s.keys
 	}
+	if own.sm2 == (sm2Scope{}) {
+		own.sm2 = s.sm2
+	}
 	own.verify, own.ca, own.crl = cmp.Or(own.verify, s.verify), cmp.Or(own.ca, s.ca), cmp.Or(own.crl, s.crl)
 	return own
 }
@@ -159,15 +164,18 @@ func (n *nginx) server(d *directive, s nginxScope) {
 	hosts, named := n.hosts(d)
 	a := access{verify: s.verify, ca: s.ca, crl: s.crl, on: "on", setting: "ssl_verify_client"}
 	why := a.unlike()
+	pairs := n.sm2Pair(d, s.sm2)
 	for i, cert := range s.certs {
 		if i >= len(s.keys) {
 			n.fail(d.at(), "ssl_certificate without its ssl_certificate_key")
 			return
 		}
 		p := &Pair{Origin: s.origin}
-		if p.Cert, p.Key = n.pemFile(d, cert), n.pemFile(d, s.keys[i]); p.Cert == "" || p.Key == "" {
-			continue
+		if p.Cert, p.Key = n.pemFile(d, cert), n.pemFile(d, s.keys[i]); p.Cert != "" && p.Key != "" {
+			pairs = append(pairs, p)
 		}
+	}
+	for _, p := range pairs {
 		if p.Hosts = slices.Clone(hosts); a.verifies() && why == "" {
 			p.CA = n.path(s.ca)
 			if s.crl != "" {

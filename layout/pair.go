@@ -12,7 +12,11 @@ import (
 // named adds a pair that a configuration names, as far as its files are there.
 func (f *finder) named(p *Pair) {
 	cert, key := f.open(p.Cert), f.open(p.Key)
-	for _, file := range []*contents{cert, key} {
+	files := []*contents{cert, key}
+	if p.Sign != "" {
+		files = append(files, f.open(p.Sign), f.open(p.SignKey))
+	}
+	for _, file := range files {
 		if file.fault != "" || !file.isPEM() {
 			f.fail(file.path, "named in "+p.Origin+": "+cmp.Or(file.fault, "no PEM certificate or key in it"))
 			return

@@ -17,7 +17,9 @@ type Text struct {
 	Cert string // the leaf and its chain
 	Key  string // key material: for the API and nobody else
 	CA   string // empty without CAs
-	CRL  string // revocation lists, one in DER as base64; empty without
+	// Sign and SignKey are the signing pair of SM2, like Cert and Key; empty for others.
+	Sign, SignKey string
+	CRL           string // revocation lists, one in DER as base64; empty without
 }
 
 // Read reads the files of a pair. What is in them is passed on as it is, so that the
@@ -41,6 +43,17 @@ func (p *Pair) Read() (*Text, error) {
 			return nil, err
 		}
 		t.Cert += "\n" + more.certificates()
+	}
+	if p.Sign != "" {
+		sign, err := pieces(p.Sign)
+		if err != nil {
+			return nil, err
+		}
+		signKey, err := pieces(p.SignKey)
+		if err != nil {
+			return nil, err
+		}
+		t.Sign, t.SignKey = sign.certificates(), signKey.privateKey(keyID{})
 	}
 	if p.CA != "" {
 		ca, err := pieces(p.CA)

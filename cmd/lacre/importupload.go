@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"lacre/keypair"
 	"lacre/layout"
 )
 
@@ -125,6 +126,9 @@ func (im *importing) send(ctx context.Context, p *layout.Pair, row *importRow, r
 	body := map[string]any{"name": row.Name, "cert_content": text.Cert, "private_key": text.Key}
 	if text.CA != "" {
 		body["trusted_root_ca"] = text.CA
+	}
+	if text.Sign != "" {
+		body["algorithm_type"], body["cert_content_sign"], body["private_key_sign"] = keypair.SM2, text.Sign, text.SignKey
 	}
 	if im.dryRun {
 		path += "?dry_run=true"
