@@ -24,8 +24,8 @@ demo: build ## create, serve, modify and serve again, then stay up (ONCE=--once 
 test: deps lint race rotation sdk ## everything
 
 # What the tests need beside Go: a C compiler for the race detector, and the peers that
-# they start (Keystone without its service). A test whose peer is missing skips, unless
-# CI=true.
+# they start (Keystone without its service; Tongsuo is no package, see docs/sm2.md).
+# A test whose peer is missing skips, unless CI=true.
 NEEDS := cc:build-essential openssl:openssl curl:curl python3:python3 keystone-manage:python3-keystone
 
 deps:
