@@ -125,6 +125,31 @@ func TestSM2RefusesContent(t *testing.T) {
 	}
 }
 
+// The signing pair may have as many characters as the API page says, not one more.
+func TestSM2SigningLength(t *testing.T) {
+	w, ca := newWorld(t), newSM2CA(t)
+	good := ca.Dual(t, []string{"www.a.test"})
+	padded := func(text string, length int) string { return text + strings.Repeat("\n", length-len(text)) }
+	for field, edit := range map[string]func(in *lacre.CertificateInput, length int){
+		"cert_content_sign": func(in *lacre.CertificateInput, n int) { in.CertContentSign = padded(in.CertContentSign, n) },
+		"private_key_sign": func(in *lacre.CertificateInput, n int) {
+			in.PrivateKeySign = lacre.Secret(padded(string(in.PrivateKeySign), n))
+		},
+	} {
+		in := dualInput("sm2_cert", good)
+		edit(&in, 8092)
+		_, err := w.tryCreate(in, lacre.WriteOptions{DryRun: true})
+		w.ok(err)
+		in = dualInput("sm2_cert", good)
+		edit(&in, 8093)
+		_, err = w.tryCreate(in, lacre.WriteOptions{DryRun: true})
+		wantField(t, err, lacre.CodeInvalidField, field)
+		if want := "expected at most 8092 characters, there are 8093"; !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", field, err, want)
+		}
+	}
+}
+
 // A domain may have a certificate of each algorithm type.
 func TestDomainWithThreeAlgorithms(t *testing.T) {
 	w := newWorld(t)
