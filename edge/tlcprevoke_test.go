@@ -222,7 +222,7 @@ func (m *matrixTLCP) resumes(w *world, c cell, ticket bool) bool {
 	if in, _, err := w.asksTLCP(m.own, "a.example.com", how, withPair(w, client), cachingTLCP(cache)); !in || cache.session == nil {
 		w.Fatalf("a good client was let in: %t (%v), and got a session: %t", in, err, cache.session != nil)
 	}
-	var revision int64
+	revision := b.Revision // the other node must have come this far
 	if fmt.Sprint(c.before) != fmt.Sprint(c.after) {
 		revision = w.rotateDual(cert, server, c.after...)
 	}
@@ -239,9 +239,7 @@ func (m *matrixTLCP) resumes(w *world, c cell, ticket bool) bool {
 	case "encryption revoked":
 		revoke(client.Enc)
 	}
-	if revision > 0 {
-		m.peer.applied(revision)
-	}
+	m.peer.applied(revision)
 	node, name := w, "a.example.com"
 	if !c.sameNode {
 		node = m.peer.in(w.TB)
