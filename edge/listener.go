@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -14,6 +15,8 @@ import (
 // accept takes connections from l and has each greeted in a goroutine of its own, after
 // which an HTTP server has it. It is the one place through which connections come in.
 func (e *Edge) accept(l net.Listener, h *handoff, greet func(*conn, *handoff)) {
+	g := greeters{next: make(chan *conn), greet: func(c *conn) { greet(c, h) }}
+	defer close(g.next)
 	var pause time.Duration
 	for {
 		raw, err := l.Accept()
@@ -29,9 +32,44 @@ func (e *Edge) accept(l net.Listener, h *handoff, greet func(*conn, *handoff)) {
 		}
 		pause = 0
 		if c, ok := e.admit(raw); ok {
-			go greet(c, h)
+			g.take(c)
 		}
 	}
+}
+
+// idleGreeters is how many goroutines wait for the next connection.
+const idleGreeters = 64
+
+// greeters greet connections, each goroutine one at a time and then the next one: a new
+// goroutine begins with a small stack, and a handshake would have it copied four times.
+type greeters struct {
+	next  chan *conn // closed when there will be none
+	greet func(*conn)
+	idle  atomic.Int32 // goroutines that wait, or are about to end
+}
+
+// take has c greeted and does not wait for it. It is for one goroutine.
+func (g *greeters) take(c *conn) {
+	select {
+	case g.next <- c:
+	default:
+		go g.run(c)
+	}
+}
+
+func (g *greeters) run(c *conn) {
+	for ; c != nil; c = g.wait() {
+		g.greet(c)
+	}
+}
+
+// wait returns the next connection, nil when this goroutine is not needed any more.
+func (g *greeters) wait() *conn {
+	defer g.idle.Add(-1)
+	if g.idle.Add(1) > idleGreeters {
+		return nil
+	}
+	return <-g.next
 }
 
 // greetPlain hands on a connection of the plain listener.
