@@ -11,7 +11,7 @@ SOAK        ?= 1h
 
 export CGO_ENABLED ?= 0
 
-.PHONY: all build demo test deps race rotation sdk lint vuln fuzz nightly soak bench pgo clean
+.PHONY: all build demo test deps race rotation openssl sdk lint vuln fuzz nightly soak bench pgo clean
 
 all: build
 
@@ -21,7 +21,7 @@ build: ## the one binary
 demo: build ## create, serve, modify and serve again, then stay up (ONCE=--once exits)
 	$(BIN) demo $(ONCE)
 
-test: deps lint race rotation sdk ## everything
+test: deps lint race rotation openssl sdk ## everything
 
 # What the tests need beside Go: a C compiler for the race detector, and the peers that
 # they start (Keystone without its service; Tongsuo is no package, see docs/sm2.md).
@@ -47,6 +47,14 @@ rotation:
 # The official SDK and Terraform's requests against this build, a module of its own.
 sdk: build
 	cd test && LACRE_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 ./...
+
+# The build that has OpenSSL sign with RSA keys, where there is a C compiler; the library
+# itself is looked for when lacre starts.
+openssl: ## bin/lacre-openssl
+	@command -v cc >/dev/null || { echo "no C compiler: $(BIN)-openssl is not built"; test -z "$$CI"; exit; }; set -e; \
+	CGO_ENABLED=1 $(GO) build -trimpath -tags openssl -o $(BIN)-openssl ./cmd/lacre; \
+	CGO_ENABLED=1 $(GO) vet -tags openssl ./edge; \
+	CGO_ENABLED=1 $(GO) test -tags openssl -run 'OpenSSL|TestHandshake|TestExplainAgrees|TestResumption' ./edge
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -80,7 +88,7 @@ soak: ## 2,000 connections of every kind for SOAK while certificates are rotated
 	LACRE_NIGHTLY=1 LACRE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestSoak ./cmd/lacre
 
 # The peers that are missing are installed; without a way to get them the figures say so.
-bench: build bin/peers/caddy ## figures of this machine, into bench/results
+bench: build openssl bin/peers/caddy ## figures of this machine, into bench/results
 	@command -v nginx >/dev/null && command -v haproxy >/dev/null || apt-get install -y nginx haproxy || true
 	$(GO) run ./bench $(BENCHFLAGS)
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"net"
@@ -111,6 +112,11 @@ func (b *bench) newEdges(ctx context.Context, kind string, pairs []pair, upstrea
 		return nil, err
 	}
 	all := []edge{ours}
+	if kind == rs2 {
+		if all, err = b.withOpenSSL(ctx, all, filepath.Join(dir, "openssl"), pairs, upstream); err != nil {
+			return nil, err
+		}
+	}
 	for _, peer := range []struct {
 		binary string
 		make   func(dir, binary string, pairs []pair, upstream string) (edge, error)
@@ -128,6 +134,20 @@ func (b *bench) newEdges(ctx context.Context, kind string, pairs []pair, upstrea
 		all = append(all, e)
 	}
 	return all, nil
+}
+
+// withOpenSSL adds the build of lacre that has OpenSSL sign with RSA, if it was made (make
+// openssl).
+func (b *bench) withOpenSSL(ctx context.Context, all []edge, dir string, pairs []pair, upstream string) ([]edge, error) {
+	binary, name := b.binary+"-openssl", "lacre with OpenSSL"
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		b.report.missing("%s: it was not built (make openssl)", name)
+		return all, nil
+	}
+	b.report.Versions[name] = "lacre built with " + info.GoVersion + revisionOf(info) + ", tag openssl"
+	e, err := newLacreEdge(ctx, binary, b.report.Versions[name], dir, pairs, upstream)
+	return append(all, namedEdge{e, name}), err
 }
 
 // measuring is one comparison of edges.
@@ -184,7 +204,7 @@ func (m *measuring) startAll(measured bool) error {
 
 // look waits until an edge has loaded everything, and then looks at its certificates.
 func (m *measuring) look(e edge, measured bool) error {
-	if ours, ok := e.(*lacreEdge); ok {
+	if ours, ok := e.(interface{ settle() error }); ok { // a lacre
 		if err := ours.settle(); err != nil {
 			return err
 		}

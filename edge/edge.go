@@ -141,6 +141,9 @@ func New(cfg Config) (*Edge, error) {
 	case len(cfg.TicketSecret) > 0 && len(cfg.TicketSecret) < TicketSecretSize:
 		return nil, fmt.Errorf("edge: TicketSecret has %d bytes, want at least %d", len(cfg.TicketSecret), TicketSecretSize)
 	}
+	if err := prepareSigning(); err != nil {
+		return nil, err
+	}
 	cfg = cfg.withDefaults()
 	e := &Edge{id: "lacre-" + lacre.NewID(), cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress(), running: newRunning()}
 	e.stopped, e.stop = context.WithCancel(context.Background())

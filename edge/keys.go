@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"sync"
 	"time"
 
@@ -70,6 +71,9 @@ func (k *keys) unseal(ctx context.Context, v *version) (*opened, error) {
 	key, leaf, err := lacre.OpenPair(ctx, k.sealer, v.record())
 	if err != nil {
 		return nil, err
+	}
+	if key, err = signerOf(key); err != nil {
+		return nil, fmt.Errorf("certificate %s version %d: %w", v.served.key.id, v.number, err)
 	}
 	o := &opened{certificate: tls.Certificate{
 		Certificate: append([][]byte{v.leaf}, v.chain.ders...), PrivateKey: key, Leaf: leaf,
