@@ -41,6 +41,7 @@ type exchange struct {
 
 func newExchange(w http.ResponseWriter, r *http.Request, c *conn) *exchange {
 	x := &exchange{ResponseWriter: w, in: r, conn: c, control: *http.NewResponseController(w), stall: c.stall, begin: time.Now()}
+	c.asking.Store(false)
 	// The silence of a gRPC client between two messages is part of its protocol, which
 	// is spoken over HTTP/2 only.
 	silent := r.ProtoMajor == 2 && isGRPC(r)

@@ -29,6 +29,7 @@ type metrics struct {
 	watchRestarts    prometheus.Counter
 	linesDropped     prometheus.Counter
 	ended            prometheus.Counter
+	unread           prometheus.Counter
 	domains          *domainMetrics
 	clients          *prometheus.CounterVec
 
@@ -68,6 +69,9 @@ func newMetrics(e *Edge) *metrics {
 		ended: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lacre_edge_requests_ended_total", Help: "Requests ended on the way, WebSockets included, since they would not be let in any more.",
 		}),
+		unread: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lacre_edge_requests_unread_total", Help: "Requests that could not be read: malformed, too large, too slow or broken off. One behind another on its connection may be missed.",
+		}),
 		domains: newDomainMetrics(e.holdings, e.cfg.DomainMetrics),
 		clients: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lacre_edge_clients_refused_total",
@@ -99,7 +103,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.badIntroductions, m.watchRestarts, m.linesDropped, m.ended, m.domains, m.clients)
+	collectors := append(m.gauges(), m, m.handshakes, m.handshakeSeconds, m.requests, m.overload, m.badIntroductions, m.watchRestarts, m.linesDropped, m.ended, m.unread, m.domains, m.clients)
 	for _, c := range collectors {
 		if err := r.Register(c); err != nil {
 			return err

@@ -20,11 +20,7 @@ func (e *Edge) plainServer(proxy http.Handler) *http.Server {
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, connContext{}, c)
 	}
-	s.ConnState = func(c net.Conn, state http.ConnState) {
-		if state == http.StateHijacked {
-			e.upgrades.add(c.(*conn))
-		}
-	}
+	s.ConnState = func(c net.Conn, state http.ConnState) { c.(*conn).follow(state) }
 	return s
 }
 

@@ -65,11 +65,7 @@ func (e *Edge) secureServer(proxy http.Handler) *http.Server {
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, connContext{}, underTLS(c))
 	}
-	s.ConnState = func(c net.Conn, state http.ConnState) {
-		if state == http.StateHijacked {
-			e.upgrades.add(underTLS(c))
-		}
-	}
+	s.ConnState = func(c net.Conn, state http.ConnState) { underTLS(c).follow(state) }
 	return s
 }
 
