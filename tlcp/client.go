@@ -137,14 +137,8 @@ func (h *clientHandshake) resume() error {
 	if err := h.deriveKeys(); err != nil {
 		return err
 	}
-	ticket, err := h.readTicket()
+	ticket, err := h.readEnd()
 	if err != nil {
-		return err
-	}
-	if err := h.readFinished(); err != nil {
-		return err
-	}
-	if err := c.verifyPeer(); err != nil {
 		return err
 	}
 	if err := h.writeFinished(); err != nil {
@@ -169,18 +163,24 @@ func (h *clientHandshake) full() error {
 	if err := h.writeFlight(); err != nil {
 		return err
 	}
-	ticket, err := h.readTicket()
+	ticket, err := h.readEnd()
 	if err != nil {
-		return err
-	}
-	if err := h.readFinished(); err != nil {
-		return err
-	}
-	if err := c.verifyPeer(); err != nil {
 		return err
 	}
 	if len(ticket) > 0 || len(h.answer.sessionID) > 0 {
 		h.keep(&ClientSession{state: h.newSession(), id: bytes.Clone(h.answer.sessionID), ticket: bytes.Clone(ticket)})
 	}
 	return nil
+}
+
+// readEnd reads how the server ends its part, after which the caller has the last word. It
+// returns the ticket, if there is one.
+func (h *clientHandshake) readEnd() (ticket []byte, err error) {
+	if ticket, err = h.readTicket(); err != nil {
+		return nil, err
+	}
+	if err := h.readFinished(); err != nil {
+		return nil, err
+	}
+	return ticket, h.c.verifyPeer()
 }
