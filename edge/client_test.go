@@ -14,24 +14,41 @@ func (w *world) dial(name string, edits ...func(*tls.Config)) (*tls.Conn, error)
 	for _, edit := range edits {
 		edit(cfg)
 	}
-	raw, err := net.DialTimeout("tcp", w.addr, 5*time.Second)
-	if err != nil {
-		return nil, err
-	}
-	raw.SetDeadline(time.Now().Add(15 * time.Second))
-	c := tls.Client(raw, cfg)
-	if err := c.Handshake(); err != nil {
-		raw.Close()
-		return nil, err
-	}
-	return c, nil
+	return secured(w.addr, func(raw net.Conn) *tls.Conn { return tls.Client(raw, cfg) })
 }
 
 func (w *world) connect(name string, edits ...func(*tls.Config)) *tls.Conn {
 	w.Helper()
 	c, err := w.dial(name, edits...)
+	return kept(w, name, c, err)
+}
+
+// handshaking is a connection of TLS or of TLCP.
+type handshaking interface {
+	net.Conn
+	Handshake() error
+}
+
+// secured makes a connection and its handshake.
+func secured[C handshaking](address string, client func(raw net.Conn) C) (none C, err error) {
+	raw, err := net.DialTimeout("tcp", address, 5*time.Second)
 	if err != nil {
-		w.Fatalf("handshake for %q: %v", name, err)
+		return none, err
+	}
+	raw.SetDeadline(time.Now().Add(15 * time.Second))
+	c := client(raw)
+	if err := c.Handshake(); err != nil {
+		raw.Close()
+		return none, err
+	}
+	return c, nil
+}
+
+// kept is a connection that there must be, for as long as the test runs.
+func kept[C handshaking](w *world, name string, c C, err error) C {
+	w.Helper()
+	if err != nil {
+		w.Fatalf("%T, handshake for %q: %v", c, name, err)
 	}
 	w.Cleanup(func() { c.Close() })
 	return c

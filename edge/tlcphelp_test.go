@@ -79,27 +79,13 @@ func (w *world) dialTLCP(ca *testcert.CA, name string, edits ...func(*tlcp.Confi
 	for _, edit := range edits {
 		edit(cfg)
 	}
-	raw, err := net.DialTimeout("tcp", w.addr, 5*time.Second)
-	if err != nil {
-		return nil, err
-	}
-	raw.SetDeadline(time.Now().Add(15 * time.Second))
-	c := tlcp.Client(raw, cfg)
-	if err := c.Handshake(); err != nil {
-		raw.Close()
-		return nil, err
-	}
-	return c, nil
+	return secured(w.addr, func(raw net.Conn) *tlcp.Conn { return tlcp.Client(raw, cfg) })
 }
 
 func (w *world) connectTLCP(ca *testcert.CA, name string, edits ...func(*tlcp.Config)) *tlcp.Conn {
 	w.Helper()
 	c, err := w.dialTLCP(ca, name, edits...)
-	if err != nil {
-		w.Fatalf("TLCP handshake for %q: %v", name, err)
-	}
-	w.Cleanup(func() { c.Close() })
-	return c
+	return kept(w, name, c, err)
 }
 
 // serials are those of the signing and of the encryption certificate.
