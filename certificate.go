@@ -60,8 +60,11 @@ type Version struct {
 	OCSPStaple    []byte   // DER of an OCSP response (RFC 6960) about the leaf; may be empty
 	// OCSPNextUpdate is when the staple ends: it is not served afterwards.
 	OCSPNextUpdate time.Time
-	Created        time.Time
-	Revision       int64
+	// Epoch is the number of the first of the versions before this one that differ from it
+	// by their staples only: the TLS sessions made under them resume. 0 if there is none.
+	Epoch    int
+	Created  time.Time
+	Revision int64
 }
 
 // CertificateName claims a certificate name within a project and scope.

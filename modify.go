@@ -106,7 +106,7 @@ func (m *modification) plan(ctx context.Context, old *Certificate, up *upload) (
 // withContent adds the new version to tx, unless the content is the current one. It
 // returns the upload with the trust roots it will really have.
 func (m *modification) withContent(ctx context.Context, old, next *Certificate, up *upload, tx *Tx) (*upload, error) {
-	keep := up.roots == nil && old.HasTrustRoot
+	epoch, keep := 0, up.roots == nil && old.HasTrustRoot
 	if keep || up.pair.Facts.Fingerprint == old.Facts.Fingerprint {
 		current, err := m.current(ctx, old, keep)
 		if err != nil {
@@ -126,12 +126,13 @@ func (m *modification) withContent(ctx context.Context, old, next *Certificate, 
 		if current != nil && kept.same(current) && m.opens(ctx, current) {
 			return &kept, nil
 		}
-		up = &kept
+		up, epoch = &kept, kept.epoch(current)
 	}
 	if err := up.checkStapled(); err != nil {
 		return nil, err
 	}
 	version := m.version(up, old.ProjectID, old.ID, old.Version+1)
+	version.Epoch = epoch
 	next.hold(version)
 	m.forget(next, tx)
 	tx.Put = append(tx.Put, version)

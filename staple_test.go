@@ -79,19 +79,27 @@ func TestStapleIsKeptAndRefreshed(t *testing.T) {
 	if v := w.version(c, c.Version); c.Version != 3 || !v.OCSPNextUpdate.After(first.OCSPNextUpdate) || len(v.TrustRoots) != 1 {
 		t.Errorf("a new staple: got version %d until %v with %d trust roots", c.Version, v.OCSPNextUpdate, len(v.TrustRoots))
 	}
+	if v := w.version(c, c.Version); w.version(c, 2).Epoch != 0 || v.Epoch != 2 {
+		t.Errorf("got the epochs %d and %d, want that sessions end with other trust roots and go on with a new staple", w.version(c, 2).Epoch, v.Epoch)
+	}
 	if again := w.modify(c.ID, in); again.Version != 3 {
 		t.Errorf("the same staple again: got version %d, want 3", again.Version)
 	}
+	in.OCSPStaple = staple(func(r *ocsp.Response) { r.NextUpdate = time.Now().Add(120 * time.Hour) })
+	c = w.modify(c.ID, in)
+	if v := w.version(c, c.Version); c.Version != 4 || v.Epoch != 2 {
+		t.Errorf("another staple: got epoch %d of version %d, want that of the one before", v.Epoch, c.Version)
+	}
 	in.OCSPStaple = new("")
 	c = w.modify(c.ID, in)
-	if v := w.version(c, c.Version); c.Version != 4 || len(v.OCSPStaple) != 0 || !c.OCSPNextUpdate.IsZero() {
-		t.Error("an empty text: the staple is still there")
+	if v := w.version(c, c.Version); c.Version != 5 || v.Epoch != 0 || len(v.OCSPStaple) != 0 || !c.OCSPNextUpdate.IsZero() {
+		t.Errorf("an empty text: got version %d, epoch %d and a staple of %d bytes, want none", c.Version, v.Epoch, len(v.OCSPStaple))
 	}
 	in.OCSPStaple = staple()
 	c = w.modify(c.ID, in)
 	other, _ := stapling(w)
 	c = w.modify(c.ID, other)
-	if v := w.version(c, c.Version); len(v.OCSPStaple) != 0 || !c.OCSPNextUpdate.IsZero() {
+	if v := w.version(c, c.Version); len(v.OCSPStaple) != 0 || v.Epoch != 0 || !c.OCSPNextUpdate.IsZero() {
 		t.Error("another leaf has the staple of the old one")
 	}
 }

@@ -2,6 +2,7 @@ package lacre
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -111,8 +112,20 @@ func (s *Service) seal(ctx context.Context, v *Version, pair *keypair.Pair) erro
 // same tells whether the upload is what v already holds. The keys need no look: each
 // was proven to belong to its leaf.
 func (up *upload) same(v *Version) bool {
-	return equalAll(up.chain, v.Chain) && equalAll(up.sign, v.SignChain) && equalAll(up.roots, v.TrustRoots) &&
-		bytes.Equal(up.staple, v.OCSPStaple)
+	return up.sameButStaple(v) && bytes.Equal(up.staple, v.OCSPStaple)
+}
+
+func (up *upload) sameButStaple(v *Version) bool {
+	return equalAll(up.chain, v.Chain) && equalAll(up.sign, v.SignChain) && equalAll(up.roots, v.TrustRoots)
+}
+
+// epoch is the Epoch of the upload as the version after v, which may be nil. A staple is
+// fetched anew every few days, and nothing that a session rests on changes with it.
+func (up *upload) epoch(v *Version) int {
+	if v == nil || len(up.staple) == 0 || !up.sameButStaple(v) {
+		return 0
+	}
+	return cmp.Or(v.Epoch, v.Number)
 }
 
 func equalAll(a, b [][]byte) bool {

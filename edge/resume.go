@@ -22,11 +22,11 @@ func newTicketSecret() []byte {
 
 // ticketKeys returns the keys for the sessions of a version under a policy and the
 // revocation lists that clients are held to. The leaf is named beside the version's
-// number: a restored store gives numbers out again.
+// epoch: a restored store gives numbers out again.
 func (e *Edge) ticketKeys(v *version, p policy, lists digests) *ticketKeys {
 	leaf, roots := sha256.Sum256(v.leaf), digest(v.roots.ders)
 	return newTicketKeys(e.cfg.TicketSecret, e.cfg.Now, "tls",
-		[]byte(v.served.key.project), []byte(v.served.key.id), strconv.AppendInt(nil, int64(v.number), 10),
+		[]byte(v.served.key.project), []byte(v.served.key.id), strconv.AppendInt(nil, int64(v.epoch()), 10),
 		leaf[:], []byte{byte(p &^ stapled)}, roots[:], lists.bytes())
 }
 

@@ -63,6 +63,36 @@ func TestStaple(t *testing.T) {
 	}
 }
 
+// TestNewStapleEndsNoSession: sessions go on when nothing but the staple is new.
+func TestNewStapleEndsNoSession(t *testing.T) {
+	w := newWorld(t)
+	leaf := w.leaf([]string{"a.example.com"})
+	staple := w.ca.Staple(t, leaf)
+	c := w.certificate(leaf)
+	w.domain("a.example.com", []*lacre.Certificate{c})
+	renew := func(epoch int) {
+		c.Version++
+		v := w.version(c.ID, c.Version, leaf)
+		v.OCSPStaple, v.OCSPNextUpdate, v.Epoch = staple, time.Now().Add(time.Duration(c.Version)*time.Hour), epoch
+		w.store(c, v)
+	}
+	eachTLS(t, func(t *testing.T, version func(*tls.Config)) {
+		renew(0)
+		cache, epoch := &oneSession{}, c.Version
+		w.resumes("a.example.com", cache, version)
+		for range 2 {
+			renew(epoch)
+			if !w.resumes("a.example.com", cache, version) {
+				t.Error("a new staple ended the session")
+			}
+		}
+		renew(0)
+		if w.resumes("a.example.com", cache, version) {
+			t.Error("resumed onto a version that differs by more than its staple")
+		}
+	})
+}
+
 // TestMustStapleWithoutStaple: a certificate that clients refuse without a staple gives way
 // to another of its domain when the staple has ended, and explain says so.
 func TestMustStapleWithoutStaple(t *testing.T) {

@@ -104,7 +104,7 @@ func withoutLater(r lacre.Record) {
 	case *lacre.Certificate:
 		r.OCSPNextUpdate = time.Time{}
 	case *lacre.Version:
-		r.OCSPStaple, r.OCSPNextUpdate = nil, time.Time{}
+		r.OCSPStaple, r.OCSPNextUpdate, r.Epoch = nil, time.Time{}, 0
 	}
 }
 

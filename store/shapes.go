@@ -89,6 +89,7 @@ type versionShape struct {
 	// With an OCSP staple only.
 	OCSPStaple     []byte    `cbor:"8,keyasint,omitempty"`
 	OCSPNextUpdate time.Time `cbor:"9,keyasint,omitzero"`
+	Epoch          int       `cbor:"10,keyasint,omitempty"`
 }
 
 type revocationsShape struct {
@@ -187,7 +188,7 @@ func pack(r lacre.Record) any {
 			r.Version, r.Oldest, r.Generation, r.Bound, r.Created, r.Updated, r.OCSPNextUpdate}
 	case *lacre.Version:
 		return versionShape{factsShape(r.Facts), r.Chain, r.SealedKey, r.TrustRoots, r.Created,
-			r.SignChain, r.SealedSignKey, r.OCSPStaple, r.OCSPNextUpdate}
+			r.SignChain, r.SealedSignKey, r.OCSPStaple, r.OCSPNextUpdate, r.Epoch}
 	case *lacre.Revocations:
 		lists := make([]revocationListShape, len(r.Lists))
 		for i, l := range r.Lists {

@@ -41,7 +41,7 @@ func unpack(r lacre.Record, payload []byte, revision int64) error {
 		return read(payload, func(p versionShape) {
 			r.Facts, r.Chain, r.SealedKey, r.TrustRoots = keypair.Facts(p.Facts), p.Chain, p.SealedKey, p.TrustRoots
 			r.SignChain, r.SealedSignKey = p.SignChain, p.SealedSignKey
-			r.OCSPStaple, r.OCSPNextUpdate = p.OCSPStaple, p.OCSPNextUpdate
+			r.OCSPStaple, r.OCSPNextUpdate, r.Epoch = p.OCSPStaple, p.OCSPNextUpdate, p.Epoch
 			r.Created, r.Revision = p.Created, revision
 		})
 	case *lacre.Revocations:
