@@ -98,10 +98,7 @@ func (b *bench) edgesOf(ctx context.Context, kind string, n int, upstream string
 	if err := m.inTurns(ctx, (*measuring).requests); err != nil {
 		return err
 	}
-	if err := m.inTurns(ctx, (*measuring).rotations); err != nil {
-		return err
-	}
-	return m.storms(ctx)
+	return m.inTurns(ctx, (*measuring).rotations)
 }
 
 // newEdges prepares every edge that is installed. What is not is said in the report.
@@ -250,21 +247,27 @@ func (m *measuring) handshakes12(ctx context.Context, e edge) error {
 
 // driven puts an edge under load and collects rate, latency and the edge's CPU time.
 func (m *measuring) driven(ctx context.Context, e edge, what, kind string, l load) error {
+	_, err := m.outcome(ctx, e, what, kind, l)
+	return err
+}
+
+// outcome is driven, with what the generator said.
+func (m *measuring) outcome(ctx context.Context, e edge, what, kind string, l load) (o outcome, err error) {
 	l.addr, l.hosts = e.address(), len(m.pairs)
 	before, err := cpuOf(e.proc().pid())
 	if err != nil {
-		return err
+		return o, err
 	}
 	if err := e.proc().profile(); err != nil {
-		return err
+		return o, err
 	}
-	o, err := drive(ctx, kind, l)
+	o, err = drive(ctx, kind, l)
 	if err = errors.Join(err, e.proc().profile()); err != nil {
-		return err
+		return o, err
 	}
 	after, err := cpuOf(e.proc().pid())
 	if err != nil {
-		return err
+		return o, err
 	}
 	used := after - before
 	m.talkf("%s: %.0f %s/s", e.name(), float64(o.Done)/o.Seconds, kind)
@@ -272,7 +275,7 @@ func (m *measuring) driven(ctx context.Context, e edge, what, kind string, l loa
 	m.collect(what+": server CPU of one", e, "µs", micros(used)/float64(o.Done))
 	m.collect(what+": share of its core the server used", e, "%", 100*used.Seconds()/o.Seconds)
 	m.collect(what+", "+strconv.Itoa(l.conns)+" clients: time of one", e, "ms", o.Latencies...)
-	return nil
+	return o, nil
 }
 
 func (m *measuring) collect(what string, e edge, unit string, values ...float64) {

@@ -71,6 +71,9 @@ type bench struct {
 	sizes   []int // of the stores that lacre is started on
 	results string
 
+	stormSize int // certificates among which the storm rotates
+	stormTime int // seconds with, and as many without the storm
+
 	dir    string // temporary
 	talk   io.Writer
 	report *Report
@@ -86,8 +89,10 @@ func (b *bench) options(args []string) error {
 	f.StringVar(&b.caddy, "caddy", "bin/peers/caddy", "the Caddy to compare with")
 	edges := f.String("certs", "1000", "certificates of each edge: one or more sizes")
 	stores := f.String("stored", "1000,10000", "certificates in the stores that lacre is started on")
+	f.IntVar(&b.stormSize, "storm", 1000, "certificates among which the storm rotates")
+	f.IntVar(&b.stormTime, "storm-seconds", 20, "seconds with, and as many without the storm of rotations")
 	f.IntVar(&b.rounds, "rounds", 3, "rounds in which every server has its turn")
-	f.StringVar(&b.only, "only", "modify,start,stored,edges,sm2", "parts to run")
+	f.StringVar(&b.only, "only", "modify,start,stored,edges,storm,sm2", "parts to run")
 	f.StringVar(&b.results, "results", "bench/results", "where latest.md and latest.json go")
 	full := f.Bool("full", false, "edges and stores of 1,000, 10,000 and 100,000 certificates; takes an hour or two")
 	if err := f.Parse(args); err != nil {
@@ -96,8 +101,8 @@ func (b *bench) options(args []string) error {
 	if *full {
 		*edges, *stores = "1000,10000,100000", "1000,10000,100000"
 	}
-	if f.NArg() > 0 || b.rounds < 1 {
-		return errors.New("expected no arguments, and at least one round")
+	if f.NArg() > 0 || min(b.rounds, b.stormSize, b.stormTime) < 1 {
+		return errors.New("expected no arguments, and at least one round, certificate and second")
 	}
 	var err1, err2 error
 	b.certs, err1 = numbers(*edges)
@@ -134,7 +139,7 @@ func (b *bench) all(ctx context.Context) (err error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"modify", b.modifications}, {"start", b.startup}, {"stored", b.stored}, {"edges", b.edges}, {"sm2", b.sm2}} {
+	}{{"modify", b.modifications}, {"start", b.startup}, {"stored", b.stored}, {"edges", b.edges}, {"storm", b.storm}, {"sm2", b.sm2}} {
 		if !strings.Contains(","+b.only+",", ","+part.name+",") {
 			b.report.missing("%s: left out by -only", part.name)
 			continue
