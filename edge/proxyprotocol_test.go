@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emmansun/gmsm/smx509"
 	proxyproto "github.com/pires/go-proxyproto"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -179,35 +180,58 @@ func TestProxyProtocolOfOthers(t *testing.T) {
 	})
 }
 
-// TestProxyProtocolBeforeTLCP: TLCP is told from TLS behind a header, too; without one that
-// is due there is no handshake.
+// TestProxyProtocolBeforeTLCP: TLCP is told from TLS behind a header, too, and the client
+// in it is the one of headers and of the access log. Without one that is due, or with one
+// of a source that is not listed, there is no handshake.
 func TestProxyProtocolBeforeTLCP(t *testing.T) {
-	w, server := newWorld(t, behind), newSMCA(t)
+	lines := &syncBuffer{}
+	server := newSMCA(t)
 	const host = "a.example.com"
 	b := backend(t, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, r.Header.Get("X-Forwarded-For")) })
-	w.domain(host, []*lacre.Certificate{w.dual(server.Dual(t, []string{host}))}, upstream(b.URL))
-	begin := func(header []byte) (string, error) {
-		raw, err := net.Dial("tcp", w.addr)
-		if err != nil {
-			return "", err
+	place := func(edits ...func(*edge.Config)) func(header []byte) (string, error) {
+		w := newWorld(t, edits...)
+		w.domain(host, []*lacre.Certificate{w.dual(server.Dual(t, []string{host}))}, upstream(b.URL))
+		return func(header []byte) (string, error) { return askTLCPBehind(w, header, host, poolSM2(server)) }
+	}
+	listed := place(behind, func(c *edge.Config) { c.AccessLog = lines })
+	unlisted := place(behind, func(c *edge.Config) { c.ProxyFrom = c.ProxyFrom[:1] })
+	named := introduction(t, 2, "203.0.113.7:4711", "192.0.2.1:443")
+	for _, test := range []struct {
+		name   string
+		begin  func([]byte) (string, error)
+		header []byte
+		want   string // the client; empty: no handshake
+	}{
+		{"listed, with a header", listed, named, "203.0.113.7"},
+		{"listed, without", listed, nil, ""},
+		{"not listed, with a header", unlisted, named, ""},
+		{"not listed, without", unlisted, nil, "127.0.0.1"},
+	} {
+		if got, err := test.begin(test.header); got != test.want || (err == nil) != (test.want != "") {
+			t.Errorf("%s: got client %q, %v, want %q", test.name, got, err, test.want)
 		}
-		defer raw.Close()
-		raw.SetDeadline(time.Now().Add(15 * time.Second))
-		raw.Write(header)
-		c := tlcp.Client(raw, &tlcp.Config{ServerName: host, RootCAs: poolSM2(server)})
-		io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil {
-			return "", err
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		return string(text), err
 	}
-	if got, err := begin(introduction(t, 2, "203.0.113.7:4711", "192.0.2.1:443")); got != "203.0.113.7" {
-		t.Errorf("got client %q, %v, want 203.0.113.7", got, err)
+	if line := logged(t, lines.String, 1)[0]; line["client"] != "203.0.113.7" || line["tls"] != "TLCP" {
+		t.Errorf("got client %v over %v in the access log, want 203.0.113.7 over TLCP", line["client"], line["tls"])
 	}
-	if got, err := begin(nil); err == nil {
-		t.Errorf("without a header: got client %q, want no handshake", got)
+}
+
+// askTLCPBehind sends a header and makes a request over TLCP. It returns the answer.
+func askTLCPBehind(w *world, header []byte, host string, roots *smx509.CertPool) (string, error) {
+	raw, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		return "", err
 	}
+	defer raw.Close()
+	raw.SetDeadline(time.Now().Add(15 * time.Second))
+	raw.Write(header)
+	c := tlcp.Client(raw, &tlcp.Config{ServerName: host, RootCAs: roots})
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return string(text), err
 }
