@@ -22,8 +22,8 @@ type conn struct {
 	handshaken
 	refused outcome // why no certificate was chosen, ok otherwise
 
-	first *first // while its first bytes have not been seen; nil afterwards
-	tlcp  bool   // they were TLCP's
+	first first // what it began with
+	tlcp  bool  // that was TLCP's
 
 	stall    time.Duration
 	upgraded atomic.Bool  // it left HTTP (WebSocket)

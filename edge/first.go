@@ -18,38 +18,44 @@ const helloMark = 3
 // would without TLCP. When they turn out to be TLCP's, crypto/tls gets an error instead,
 // to which it answers nothing, and TLCP all of them.
 type first struct {
-	mark  [helloMark]byte
-	seen  int
-	stash []byte // TLCP only: what is to be read before the connection
+	unknown bool // its first bytes have not been seen
+	seen    uint8
+	mark    [helloMark]byte
+	stash   *[]byte // TLCP only: what is to be read before the connection
 }
 
 // Read is net.Conn's.
 func (c *conn) Read(b []byte) (int, error) {
-	if c.first == nil {
-		return c.Conn.Read(b)
+	switch {
+	case c.first.stash != nil:
+		return c.first.again(b), nil
+	case c.first.unknown:
+		return c.first.read(c, b)
 	}
-	return c.first.read(c, b)
+	return c.Conn.Read(b)
 }
 
 func (f *first) read(c *conn, b []byte) (int, error) {
-	if len(f.stash) > 0 {
-		n := copy(b, f.stash)
-		if f.stash = f.stash[n:]; len(f.stash) == 0 {
-			c.first = nil
-		}
-		return n, nil
-	}
 	n, err := c.Conn.Read(b)
 	before := f.seen
-	f.seen += copy(f.mark[f.seen:], b[:n])
+	f.seen += uint8(copy(f.mark[f.seen:], b[:n]))
 	switch {
 	case f.seen < helloMark: // the rest may still come
 	case tlcp.IsRecord(f.mark[:]):
-		f.stash = append(append(f.stash, f.mark[:before]...), b[:n]...)
-		c.tlcp = true
+		stash := append(f.mark[:before:before], b[:n]...)
+		f.unknown, f.stash, c.tlcp = false, &stash, true
 		return 0, errTLCP
 	default:
-		c.first = nil
+		f.unknown = false
 	}
 	return n, err
+}
+
+// again reads from the stash.
+func (f *first) again(b []byte) int {
+	n := copy(b, *f.stash)
+	if *f.stash = (*f.stash)[n:]; len(*f.stash) == 0 {
+		f.stash = nil
+	}
+	return n
 }

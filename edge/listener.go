@@ -90,7 +90,7 @@ func (e *Edge) handshake(c *conn, h *handoff) {
 	if !e.introduce(c) {
 		return
 	}
-	c.first = new(first)
+	c.first.unknown = true
 	secured := tls.Server(c, e.base)
 	err := secured.Handshake()
 	if c.tlcp {
