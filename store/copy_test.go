@@ -73,8 +73,27 @@ func hold(tb testing.TB, dir string) (release func()) {
 		tb.Fatal(err)
 	}
 	release = sync.OnceFunc(func() { f.Close() })
-	tb.Cleanup(release)
+	tb.Cleanup(func() {
+		release()
+		settle(tb, dir)
+	})
 	return release
+}
+
+// settle waits until the directory is unlocked: an etcd that was given up while it was held
+// still opens its files, and closes them, once it is let go.
+func settle(tb testing.TB, dir string) {
+	tb.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	for deadline := time.Now().Add(20 * time.Second); syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			tb.Fatal("the directory is still locked after 20 s")
+		}
+	}
 }
 
 // estate is what an edge reads of a project.

@@ -25,7 +25,7 @@ const (
 )
 
 // mirror keeps a copy of a store that is open: it makes one unless there is an exact one,
-// and follows the store. It is in nobody's way: the first fault of any kind ends it.
+// and follows the store. It is in nobody's way: the first fault of it ends it.
 type mirror struct {
 	store *Store
 	dir   *directory
@@ -67,7 +67,8 @@ func (m *mirror) run(inherit func(context.Context) *copyFile) {
 		if err == nil {
 			err = m.follow(m.life)
 		}
-		if errors.Is(err, lacre.ErrCompacted) { // too slow: begin again
+		if m.passes(err) {
+			m.log.Info("the copy of the store is made anew", "reason", err)
 			m.drop()
 			sleep(m.life, flushing)
 			err = nil
@@ -80,6 +81,13 @@ func (m *mirror) run(inherit func(context.Context) *copyFile) {
 			m.log.Warn("no copy of the store is kept any more; the next start waits for the store", "err", err)
 		}
 	}
+}
+
+// passes tells an error of a store that is too busy, or of a copy that was too slow, from a
+// fault: then it is worth another attempt.
+func (m *mirror) passes(err error) bool {
+	busy := errors.Is(err, lacre.ErrUnavailable) && m.store.Err() == nil
+	return busy || errors.Is(err, lacre.ErrCompacted)
 }
 
 // drop gives the copy up, and its space back.
