@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -112,4 +113,22 @@ func Believed(dir string) (s *Store, ok bool) {
 	s = newCopyStore(f, slog.New(slog.DiscardHandler), func(error) {})
 	s.close = f.close
 	return s, true
+}
+
+// PagesOf reads sorted keys with a prefix as each does. It returns what it read, how many
+// requests that took, and how many keys an etcd would have counted for them.
+func PagesOf(keys []string, prefix string) (read []string, requests, counted int) {
+	for p := pagesOf(prefix); ; {
+		from, _ := slices.BinarySearch(keys, p.from)
+		to, _ := slices.BinarySearch(keys, p.end())
+		requests, counted = requests+1, counted+to-from
+		var page []*mvccpb.KeyValue
+		for _, key := range keys[from:min(to, from+pageSize)] {
+			page = append(page, &mvccpb.KeyValue{Key: []byte(key)})
+			read = append(read, key)
+		}
+		if !p.next(page, to-from > pageSize) {
+			return read, requests, counted
+		}
+	}
 }

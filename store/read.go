@@ -11,8 +11,7 @@ import (
 	"lacre"
 )
 
-// pageSize is how many values are asked for at once. etcd counts the rest of the range
-// for every page, so small pages make a long list slow; 5,000 domains are about 2 MB.
+// pageSize is how many values are asked for at once; 5,000 domains are about 2 MB.
 const pageSize = 5000
 
 // one reads the record that want identifies. Identifying fields that can have no key
@@ -48,9 +47,9 @@ func oneAt[T lacre.Record](ctx context.Context, s *Store, want T, at int64) (T, 
 // revision, which it returns. at is that revision, 0 for now.
 func (s *Store) each(ctx context.Context, prefix string, at int64, visit func(*mvccpb.KeyValue) error,
 	options ...clientv3.OpOption) (int64, error) {
-	options = append(options, clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefix)), clientv3.WithLimit(pageSize))
-	for from := prefix; ; {
-		page, err := s.get(ctx, from, append(options, clientv3.WithRev(at))...)
+	options = append(options, clientv3.WithLimit(pageSize))
+	for p := pagesOf(prefix); ; {
+		page, err := s.get(ctx, p.from, append(options, clientv3.WithRange(p.end()), clientv3.WithRev(at))...)
 		if err != nil {
 			return at, fmt.Errorf("listing %s: %w", prefix, err)
 		}
@@ -62,11 +61,51 @@ func (s *Store) each(ctx context.Context, prefix string, at int64, visit func(*m
 				return at, err
 			}
 		}
-		if !page.More || len(page.Kvs) == 0 {
+		if !p.next(page.Kvs, page.More) {
 			return at, nil
 		}
-		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 	}
+}
+
+// pages divides the keys with a prefix into ranges to read one after the other. etcd counts
+// all of a range for each page that is read of it: what follows the first full page is
+// therefore read in ranges of about a page. The wider of those hold the keys that begin
+// with the same bytes, so that ids, names and numbers are all divided alike.
+type pages struct {
+	prefix, last string // what begins all keys, and where they end
+	from         string // where the next page begins
+	width        int    // how many bytes of from all keys of the next range begin with
+}
+
+func pagesOf(prefix string) pages {
+	return pages{prefix: prefix, last: clientv3.GetPrefixRangeEnd(prefix), from: prefix, width: len(prefix)}
+}
+
+// end is where the next range ends. No prefix is all bytes of 255, so there always is one.
+func (p *pages) end() string { return min(clientv3.GetPrefixRangeEnd(p.from[:p.width]), p.last) }
+
+// next moves on behind a page, and tells whether there is anything left.
+func (p *pages) next(page []*mvccpb.KeyValue, more bool) bool {
+	if n := len(page); more && n > 0 {
+		p.from = string(page[n-1].Key) + "\x00"
+		p.width = common(string(page[0].Key), p.from) + 1
+		return true
+	}
+	p.from = p.end()
+	if len(page) < pageSize/16 { // ids have 16 digits
+		p.width--
+	}
+	p.width = min(max(p.width, len(p.prefix)), len(p.from))
+	return p.from < p.last
+}
+
+// common returns how many bytes two strings begin with that are the same.
+func common(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // records visits the readable records of type T under prefix and returns the others.
