@@ -13,12 +13,12 @@ import (
 // more CPU than at 400 (docs/performance.md). So the heap may grow by gcRoom before it
 // is collected, by gcLeast percent of what is live if that is more, and by gcMost
 // percent at most. While everything is loaded it only grows, and there is little to find:
-// until then it is gcLoading percent at least.
+// until then it has the room of gcLoading.
 const (
-	gcRoom    = 48 << 20 // bytes
-	gcLeast   = 60       // percent
-	gcLoading = 300      // percent
-	gcMost    = 800      // percent
+	gcRoom    = 48 << 20  // bytes
+	gcLoading = 256 << 20 // bytes
+	gcLeast   = 60        // percent
+	gcMost    = 800       // percent
 )
 
 // tuneGC sets the percentage anew after every collection, unless the operator has set
@@ -28,28 +28,29 @@ func tuneGC() (loaded func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
 	}
-	var least atomic.Int32
-	least.Store(gcLoading)
+	var room atomic.Uint64
+	room.Store(gcLoading)
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	set := gcMost
 	debug.SetGCPercent(set)
 	afterGC(func() {
 		metrics.Read(live)
 		// Setting it stops the world for a moment: not for a small difference.
-		if percent := gcPercent(live[0].Value.Uint64(), int(least.Load())); percent*10 > set*11 || percent*10 < set*9 {
+		if percent := gcPercent(live[0].Value.Uint64(), room.Load()); percent*10 > set*11 || percent*10 < set*9 {
 			set = percent
 			debug.SetGCPercent(set)
 		}
 	})
 	return func() {
-		least.Store(gcLeast)
+		room.Store(gcRoom)
 		debug.FreeOSMemory()
 	}
 }
 
-// gcPercent is how much the heap may grow when live bytes of it are in use.
-func gcPercent(live uint64, least int) int {
-	return min(max(int(gcRoom*100/max(live, 1)), least), gcMost)
+// gcPercent is how much the heap may grow when live bytes of it are in use and room bytes
+// are there for it.
+func gcPercent(live, room uint64) int {
+	return int(min(max(room*100/max(live, 1), gcLeast), gcMost))
 }
 
 // afterGC calls tune after every collection: an object that nobody holds is found by

@@ -10,13 +10,14 @@ import (
 func TestGCPercent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		live uint64
-		want int
+		live, room uint64
+		want       int
 	}{
-		{0, 800}, {1 << 20, 800}, {12 << 20, 400}, {48 << 20, 100}, {1 << 30, 60}, {1 << 40, 60},
+		{0, gcRoom, 800}, {1 << 20, gcRoom, 800}, {12 << 20, gcRoom, 400}, {48 << 20, gcRoom, 100}, {1 << 30, gcRoom, 60},
+		{12 << 20, gcLoading, 800}, {64 << 20, gcLoading, 400}, {256 << 20, gcLoading, 100}, {3 << 30, gcLoading, 60}, {1 << 40, gcLoading, 60},
 	} {
-		if got := gcPercent(test.live, gcLeast); got != test.want {
-			t.Errorf("with %d bytes live the heap may grow by %d %%, want %d", test.live, got, test.want)
+		if got := gcPercent(test.live, test.room); got != test.want {
+			t.Errorf("with %d bytes live and room for %d the heap may grow by %d %%, want %d", test.live, test.room, got, test.want)
 		}
 	}
 }
