@@ -27,6 +27,7 @@ type conn struct {
 
 	stall    time.Duration
 	upgraded atomic.Bool  // it left HTTP (WebSocket)
+	handled  atomic.Bool  // the request on it got to a handler; see answers
 	asking   atomic.Bool  // a request has begun to come in and is not served yet
 	explicit atomic.Bool  // somebody above set a write deadline of their own
 	extended atomic.Int64 // Unix nanoseconds at which the write deadline was last moved

@@ -40,6 +40,7 @@ type exchange struct {
 }
 
 func newExchange(w http.ResponseWriter, r *http.Request, c *conn) *exchange {
+	c.handled.Store(true)
 	x := &exchange{ResponseWriter: w, in: r, conn: c, control: *http.NewResponseController(w), stall: c.stall, begin: time.Now()}
 	c.asking.Store(false)
 	// The silence of a gRPC client between two messages is part of its protocol, which

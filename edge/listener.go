@@ -77,7 +77,7 @@ func (e *Edge) greetPlain(c *conn, h *handoff) {
 	_ = c.SetDeadline(time.Now().Add(e.cfg.Timeouts.Handshake)) // fails only if closed; so does the next read
 	if e.introduce(c) {
 		_ = c.SetDeadline(time.Time{}) // as above
-		h.give(c)
+		h.give(answeringPlain{c})
 	}
 }
 
@@ -107,7 +107,7 @@ func (e *Edge) handshake(c *conn, h *handoff) {
 		return
 	}
 	_ = c.SetDeadline(time.Time{}) // fails only if closed; so does the next read
-	h.give(secured)
+	h.give(answering(secured, state.NegotiatedProtocol))
 }
 
 // tellPlainHTTP answers a client that speaks HTTP where TLS is spoken, as net/http

@@ -18,9 +18,9 @@ func (e *Edge) plainServer(proxy http.Handler) *http.Server {
 		s.ReadTimeout = e.cfg.Timeouts.Header
 	}
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return context.WithValue(ctx, connContext{}, c)
+		return context.WithValue(ctx, connContext{}, c.(answeringPlain).conn)
 	}
-	s.ConnState = func(c net.Conn, state http.ConnState) { c.(*conn).follow(state) }
+	s.ConnState = func(c net.Conn, state http.ConnState) { c.(answeringPlain).follow(state) }
 	return s
 }
 

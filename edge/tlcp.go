@@ -105,7 +105,7 @@ func (e *Edge) handshakeTLCP(c *conn, h *handoff, start time.Time) {
 		return
 	}
 	_ = c.SetDeadline(time.Time{}) // fails only if closed; so does the next read
-	h.give(secured)
+	h.give(answeringTLCP{secured})
 }
 
 // configForTLCP is configFor for a TLCP hello. A client without SNI is refused as one of

@@ -12,6 +12,7 @@ func (c *conn) follow(state http.ConnState) {
 		c.asking.Store(true)
 	case http.StateIdle:
 		c.asking.Store(false)
+		c.handled.Store(false)
 	case http.StateHijacked:
 		c.edge.upgrades.add(c)
 	case http.StateClosed:
