@@ -28,7 +28,7 @@
 //     Done is closed, and Err tells why. A process should then exit with 1, or serve what
 //     it knows; it must be started again to write. Nothing acknowledged is lost.
 //
-// History is kept for 50,000 revisions and compacted every five minutes (embedded; a
+// History is kept for 10,000 revisions and compacted every five minutes (embedded; a
 // cluster's operator decides for a cluster). Audit rows stay until PruneAudits.
 //
 // # Clocks

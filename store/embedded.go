@@ -26,9 +26,13 @@ const (
 	// the database to grow by a few steps of 16 MB: running into a full disk is fatal to
 	// etcd, so writes stop before.
 	defaultReserve = 256 << 20
-	// history is how many revisions watchers and long reads can go back. At 6 KB for a
-	// modification that is 300 MB, and five minutes (etcd's compaction interval) more.
-	history = "50000"
+	// history is how many revisions watchers and long reads can go back at least: etcd
+	// looks every five minutes, so it is five minutes' worth of changes more. It costs 6 KB
+	// of disk for a modification, 60 MB, and a place in memory for every old key: with ten
+	// changes a second, what this takes stops growing after some twenty minutes (audit rows,
+	// which stay, do not). Who reads longer than it reaches begins again, and then has five
+	// minutes.
+	history = "10000"
 	// The raft log is kept in memory until snapshotted. There are no followers that could
 	// need old entries, so a short one does.
 	snapshotCount  = 2000
