@@ -98,6 +98,11 @@ func (b *bench) edgesOf(ctx context.Context, kind string, n int, upstream string
 	if err := m.inTurns(ctx, (*measuring).requests); err != nil {
 		return err
 	}
+	for _, e := range all {
+		if err := m.idle(e); err != nil {
+			return fmt.Errorf("%s: %w", e.name(), err)
+		}
+	}
 	return m.inTurns(ctx, (*measuring).rotations)
 }
 

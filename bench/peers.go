@@ -62,7 +62,7 @@ func (n *nginx) text() string {
 user root;
 worker_processes 1;
 pid %[1]s/nginx.pid;
-events { worker_connections 4096; }
+events { worker_connections 12000; }
 http {
   access_log off;
   keepalive_requests 1000000;
@@ -112,7 +112,7 @@ func newHAProxy(dir, binary string, pairs []pair, upstream string) (edge, error)
 	}
 	path, err := h.config("haproxy.cfg", fmt.Sprintf(`global
   nbthread 1
-  maxconn 4096
+  maxconn 6000
   stats socket %[1]s/admin.sock level admin
 defaults
   mode http

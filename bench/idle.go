@@ -1,0 +1,62 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// idleConns is how many connections are kept open at once. HAProxy wants two descriptors
+// for each, and 20,000 is a usual limit.
+const idleConns = 5000
+
+// idle measures what a connection costs that has made a request and is kept for another.
+func (m *measuring) idle(e edge) error {
+	before, err := memoryOf(e.proc().pid())
+	if err != nil {
+		return err
+	}
+	kept := make([]net.Conn, idleConns)
+	defer func() {
+		for _, c := range kept {
+			if c != nil {
+				c.Close()
+			}
+		}
+	}()
+	l := load{addr: e.address(), hosts: len(m.pairs)}
+	err = sideBySide(idleConns, func(i int) error {
+		var err error
+		kept[i], err = l.once(hostName(i % l.hosts))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("opening %d connections: %w", idleConns, err)
+	}
+	m.talkf("%s: %d connections kept", e.name(), idleConns)
+	time.Sleep(settling)
+	after, err := memoryOf(e.proc().pid())
+	m.collect(fmt.Sprintf("%d idle keep-alive connections: anonymous memory for each", idleConns), e, "KiB",
+		float64(after.anonymous-before.anonymous)/1024/idleConns)
+	return err
+}
+
+// once makes one request on a new connection, which is returned.
+func (l load) once(host string) (net.Conn, error) {
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", l.addr, &tls.Config{
+		ServerName: host, InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}})
+	if err != nil {
+		return nil, err
+	}
+	status, _, err := newKeepAlive(conn).do([]byte("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n"))
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("HTTP %d", status)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
