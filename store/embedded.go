@@ -66,6 +66,10 @@ func Embedded(ctx context.Context, c EmbeddedConfig) (*Store, error) {
 
 // embeddedIn opens the store in a directory that is locked, and unlocks it on failure.
 func embeddedIn(ctx context.Context, c EmbeddedConfig, dir *directory) (*Store, error) {
+	if err := dir.dropUnstarted(); err != nil {
+		dir.unlock()
+		return nil, fmt.Errorf("starting the store in %s: %w", c.Dir, err)
+	}
 	s := newStore(c.Log, c.Now, c.Random)
 	started, err := s.start(ctx, c, dir)
 	if err != nil {
