@@ -43,7 +43,7 @@ func signerOf(key crypto.Signer) (crypto.Signer, error) {
 	return &rsaKey{&public, held}, nil
 }
 
-// rsaKey is an RSA key in OpenSSL's memory. It is cleared and freed there once the
+// rsaKey is an RSA key in OpenSSL's memory. It is freed there once the
 // collector has found that nobody holds it any more: a handshake may sign with a key that
 // the cache has dropped. It is safe for concurrent use.
 type rsaKey struct {
