@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -29,6 +30,28 @@ func answering(c *tls.Conn, protocol string) net.Conn {
 		return c
 	}
 	return answeringTLS{c}
+}
+
+// Read is net.Conn's.
+func (a answeringTLS) Read(b []byte) (int, error) {
+	return a.NetConn().(*conn).requests(a.Conn, b)
+}
+
+// Read is net.Conn's.
+func (a answeringTLCP) Read(b []byte) (int, error) {
+	return a.NetConn().(*conn).requests(a.Conn, b)
+}
+
+// Read is net.Conn's.
+func (a answeringPlain) Read(b []byte) (int, error) { return a.requests(a.conn, b) }
+
+// requests reads HTTP/1 requests from what is on top of the connection, and whatever comes
+// once it has left HTTP.
+func (c *conn) requests(from io.Reader, b []byte) (int, error) {
+	if c.upgraded.Load() && !c.framing.refused {
+		return from.Read(b)
+	}
+	return c.framing.read(from, b)
 }
 
 // Write is net.Conn's.

@@ -25,6 +25,8 @@ type conn struct {
 	first first // what it began with
 	tlcp  bool  // that was TLCP's
 
+	framing framing // of its HTTP/1 requests, for one reader at a time
+
 	stall    time.Duration
 	upgraded atomic.Bool  // it left HTTP (WebSocket)
 	handled  atomic.Bool  // the request on it got to a handler; see answers
