@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -24,6 +25,10 @@ func (b bridge) With(fields []zapcore.Field) zapcore.Core {
 	b.fields = append(slices.Clip(b.fields), fields...)
 	return b
 }
+
+// longestField is how many bytes of a field are logged: etcd names every key of a slow
+// request, which may be a thousand.
+const longestField = 512
 
 // harmless is what etcd says, as a warning and an error, at every first start of a single
 // member: there is no older schema to detect, and it goes on to write the current one.
@@ -46,6 +51,11 @@ func (b bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	encoder := zapcore.NewMapObjectEncoder()
 	for _, f := range append(slices.Clip(b.fields), fields...) {
 		f.AddTo(encoder)
+	}
+	for name, field := range encoder.Fields {
+		if text, ok := field.(string); ok && len(text) > longestField {
+			encoder.Fields[name] = strings.ToValidUTF8(text[:longestField], "") + "…"
+		}
 	}
 	b.log.Log(context.Background(), level, "etcd: "+e.Message, "etcd", encoder.Fields)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 
@@ -33,6 +34,17 @@ func TestWhatEtcdSaysIsLogged(t *testing.T) {
 				t.Errorf("line %q lacks %q", lines[i], part)
 			}
 		}
+	}
+}
+
+// etcd names every key of a request that took long: one line must not take megabytes.
+func TestWhatEtcdSaysIsClipped(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	logger := store.NewZap(slog.New(slog.NewTextHandler(&out, nil)), zap.WarnLevel, nil)
+	logger.Warn("slow request", zap.String("request", strings.Repeat("é", 1<<20)), zap.Int("ms", 700))
+	if line := out.String(); len(line) > 1000 || !utf8.ValidString(line) || !strings.Contains(line, "éé…") || !strings.Contains(line, "700") {
+		t.Errorf("got %d bytes, %.100q..., want a beginning of the request, and the time", len(line), line)
 	}
 }
 
