@@ -37,6 +37,9 @@ const (
 	// need old entries, so a short one does.
 	snapshotCount  = 2000
 	catchUpEntries = 100
+	// A start reads all segments of the log that are kept, of 64 MB each. Those since the
+	// last snapshot always are; one more normally lets a start go back to the snapshot before.
+	logSegments = 2
 )
 
 // EmbeddedConfig describes an embedded store. Only Dir is mandatory.
@@ -189,6 +192,7 @@ func etcdConfig(c EmbeddedConfig, logger *zap.Logger) *embed.Config {
 	cfg.QuotaBackendBytes = orDefault(c.QuotaBytes, defaultQuota)
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, history
 	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
+	cfg.MaxWalFiles = logSegments
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
 	return cfg
 }
