@@ -86,7 +86,7 @@ type Timeouts struct {
 	Dial      time.Duration // to connect to an upstream, and again for its TLS; 5 s
 	Response  time.Duration // from a request sent to the upstream's header; 2 min
 	Retry     time.Duration // longest pause before the Feed is asked again; 5 s
-	Compare   time.Duration // between two full compares with the Feed; 5 min
+	Compare   time.Duration // between two full compares with the Feed, or 20 times what one takes; 5 min
 }
 
 func (t Timeouts) withDefaults() Timeouts {

@@ -273,6 +273,22 @@ func TestCompareNeverRevives(t *testing.T) {
 	})
 }
 
+// TestCompareRests: a compare that takes long is not followed by the next one at once.
+func TestCompareRests(t *testing.T) {
+	w, f := newFaultyWorld(t, func(c *edge.Config) { c.Timeouts.Compare = time.Millisecond })
+	w.site("a.example.com") // applied: the first load, which is no compare, is over
+	held := make(chan chan struct{})
+	f.set(func() { f.held = held })
+	gate := <-held
+	time.Sleep(50 * time.Millisecond)
+	close(gate)
+	select {
+	case <-held:
+		t.Error("a compare came at once after one that took 50 ms")
+	case <-time.After(500 * time.Millisecond):
+	}
+}
+
 // TestCompareReadsBeforeARemoval: what a compare read before a domain was removed does
 // not bring it back.
 func TestCompareReadsBeforeARemoval(t *testing.T) {
