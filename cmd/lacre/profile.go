@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/pprof"
 	"syscall"
 )
@@ -37,5 +38,10 @@ func profile(path string, signals <-chan os.Signal) {
 		<-signals
 		pprof.StopCPUProfile()
 		_ = f.Close() // a profile that is cut short does not parse
+		if f, err = os.Create(fmt.Sprintf("%s.heap.%d.%d", path, os.Getpid(), n)); err == nil {
+			runtime.GC()
+			_ = pprof.WriteHeapProfile(f)
+			_ = f.Close()
+		}
 	}
 }
