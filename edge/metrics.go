@@ -1,9 +1,7 @@
 package edge
 
 import (
-	"cmp"
 	"crypto/tls"
-	"slices"
 	"strconv"
 	"time"
 
@@ -11,9 +9,6 @@ import (
 
 	"lacre/tlcp"
 )
-
-// maxSeries bounds lacre_certificate_not_after_timestamp_seconds.
-const maxSeries = 10_000
 
 // metrics are the edge's own numbers. Counters on the handshake path are looked up
 // once, here. No label comes from a client.
@@ -173,20 +168,20 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector over the versions that are really served.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	versions := m.edge.holdings.versions()
-	slices.SortFunc(versions, func(a, b *version) int {
-		return cmp.Or(a.notAfter.Compare(b.notAfter), cmp.Compare(a.served.key.id, b.served.key.id))
-	})
-	shown := versions[:min(len(versions), maxSeries)]
-	for _, v := range shown {
-		ch <- prometheus.MustNewConstMetric(m.notAfter, prometheus.GaugeValue,
-			float64(v.notAfter.Unix()), v.served.key.project, v.served.key.id)
+	var leaves, staples, lists soonest
+	for _, v := range versions {
+		leaves.add(v.notAfter, v.served)
 		if v.staple != nil {
-			ch <- prometheus.MustNewConstMetric(m.staple, prometheus.GaugeValue,
-				float64(v.staple.ends.Unix()), v.served.key.project, v.served.key.id)
+			staples.add(v.staple.ends, v.served)
+		}
+		if x := v.served.revoked.Load(); x != nil && len(x.lists) > 0 {
+			lists.add(x.due(), v.served)
 		}
 	}
-	ch <- prometheus.MustNewConstMetric(m.omitted, prometheus.GaugeValue, float64(len(versions)-len(shown)))
-	m.collectCRLs(ch, versions)
+	leaves.collect(ch, m.notAfter)
+	staples.collect(ch, m.staple)
+	lists.collect(ch, m.crlDue)
+	ch <- prometheus.MustNewConstMetric(m.omitted, prometheus.GaugeValue, float64(max(0, len(versions)-maxSeries)))
 }
 
 // versions returns the current version of every certificate.
