@@ -87,8 +87,10 @@ func (b *bench) edgesOf(ctx context.Context, kind string, n int, upstream string
 	if err := m.inTurns(ctx, (*measuring).handshakes); err != nil || kind != ecc {
 		return err
 	}
-	if err := m.inTurns(ctx, (*measuring).handshakes12); err != nil {
-		return err
+	for _, more := range []func(*measuring, context.Context, edge) error{(*measuring).handshakes12, (*measuring).resumed13, (*measuring).resumed12} {
+		if err := m.inTurns(ctx, more); err != nil {
+			return err
+		}
 	}
 	for _, e := range all {
 		if err := m.memory(e, "after the handshakes"); err != nil {
@@ -248,6 +250,14 @@ func (m *measuring) requests(ctx context.Context, e edge) error {
 
 func (m *measuring) handshakes12(ctx context.Context, e edge) error {
 	return m.driven(ctx, e, "full TLS 1.2 handshakes", "handshakes12", load{conns: handshakeConns, seconds: handshakeSeconds})
+}
+
+func (m *measuring) resumed13(ctx context.Context, e edge) error {
+	return m.driven(ctx, e, "resumed TLS 1.3 handshakes", "resumed13", load{conns: handshakeConns, seconds: handshakeSeconds})
+}
+
+func (m *measuring) resumed12(ctx context.Context, e edge) error {
+	return m.driven(ctx, e, "resumed TLS 1.2 handshakes", "resumed12", load{conns: handshakeConns, seconds: handshakeSeconds})
 }
 
 // driven puts an edge under load and collects rate, latency and the edge's CPU time.

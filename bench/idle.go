@@ -29,7 +29,7 @@ func (m *measuring) idle(e edge) error {
 	l := load{addr: e.address(), hosts: len(m.pairs)}
 	err = sideBySide(idleConns, func(i int) error {
 		var err error
-		kept[i], err = l.once(hostName(i % l.hosts))
+		kept[i], err = l.once(&tls.Config{ServerName: hostName(i % l.hosts), InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}})
 		return err
 	})
 	if err != nil {
@@ -44,13 +44,12 @@ func (m *measuring) idle(e edge) error {
 }
 
 // once makes one request on a new connection, which is returned.
-func (l load) once(host string) (net.Conn, error) {
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", l.addr, &tls.Config{
-		ServerName: host, InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}})
+func (l load) once(client *tls.Config) (net.Conn, error) {
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", l.addr, client)
 	if err != nil {
 		return nil, err
 	}
-	status, _, err := newKeepAlive(conn).do([]byte("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n"))
+	status, _, err := newKeepAlive(conn).do([]byte("GET / HTTP/1.1\r\nHost: " + client.ServerName + "\r\n\r\n"))
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("HTTP %d", status)
 	}

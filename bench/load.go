@@ -47,7 +47,7 @@ func generate(args []string, out io.Writer) error {
 		return err
 	}
 	work := map[string]func(context.Context, *tally) error{"handshakes": l.handshakes, "handshakes12": l.handshakes12,
-		"requests": l.requests, "tlcp": l.tlcpHandshakes}[args[0]]
+		"resumed13": l.resumed13, "resumed12": l.resumed12, "requests": l.requests, "tlcp": l.tlcpHandshakes}[args[0]]
 	if work == nil {
 		return fmt.Errorf("unknown kind of load %q", args[0])
 	}

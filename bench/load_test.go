@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// TestGenerate drives both kinds of load, for a moment, against a crypto/tls server in
-// front of the bench's own upstream.
-func TestGenerate(t *testing.T) {
+// listen is a TLS listener with a certificate of its own authority.
+func listen(t *testing.T, c *tls.Config) (*authority, pair, net.Listener) {
 	ca, err := newAuthority(ecc)
 	if err != nil {
 		t.Fatal(err)
@@ -26,13 +25,21 @@ func TestGenerate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	c.Certificates = []tls.Certificate{cert}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ca, p, l
+}
+
+// TestGenerate drives the kinds of load, for a moment, against a crypto/tls server in
+// front of the bench's own upstream.
+func TestGenerate(t *testing.T) {
+	ca, p, l := listen(t, &tls.Config{})
 	ended := make(chan error, 1)
 	go func() { ended <- upstream(l) }()
-	for _, kind := range []string{"handshakes", "requests"} {
+	for _, kind := range []string{"handshakes", "handshakes12", "resumed13", "resumed12", "requests"} {
 		var out bytes.Buffer
 		if err := generate([]string{kind, "-addr", l.Addr().String(), "-conns", "2", "-seconds", "0.2"}, &out); err != nil {
 			t.Fatalf("%s: %v", kind, err)
@@ -54,6 +61,19 @@ func TestGenerate(t *testing.T) {
 	l.Close()
 	if err := <-ended; err != nil {
 		t.Errorf("the upstream, closed: got %v", err)
+	}
+}
+
+// TestNotResumed: a full handshake does not count as a resumed one.
+func TestNotResumed(t *testing.T) {
+	_, _, l := listen(t, &tls.Config{SessionTicketsDisabled: true})
+	defer l.Close()
+	go func() { _ = upstream(l) }()
+	over := load{addr: l.Addr().String(), hosts: 1, conns: 1, seconds: 0.05}
+	for name, work := range map[string]func(context.Context, *tally) error{"1.3": over.resumed13, "1.2": over.resumed12} {
+		if o := over.run(work); o.Done != 0 || o.Problem != errNotResumed.Error() {
+			t.Errorf("TLS %s: got %d done, %q, want none, not resumed", name, o.Done, o.Problem)
+		}
 	}
 }
 
