@@ -110,13 +110,21 @@ func (f *finder) fail(path, reason string) {
 	f.notes = append(f.notes, Note{Path: path, Reason: reason, Failed: true})
 }
 
-// directory reads a directory that was named by the user.
+// directory reads a directory that was named by the user: what configures a server, both if
+// there are two, or all files.
 func (f *finder) directory(dir string) {
-	for name, read := range map[string]func(string){"nginx.conf": f.nginx, "haproxy.cfg": f.haproxy} {
-		if isFile(filepath.Join(dir, name)) {
-			read(filepath.Join(dir, name))
-			return
+	configured := false
+	for _, c := range []struct {
+		name string
+		read func(string)
+	}{{"nginx.conf", f.nginx}, {"haproxy.cfg", f.haproxy}} {
+		if path := filepath.Join(dir, c.name); isFile(path) {
+			c.read(path)
+			configured = true
 		}
+	}
+	if configured {
+		return
 	}
 	if live := filepath.Join(dir, "live"); isDir(live) && isDir(filepath.Join(dir, "archive")) {
 		dir = live // the archive has what live points to, and all that it once pointed to

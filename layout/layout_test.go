@@ -264,6 +264,19 @@ func TestChainsInFilesOfTheirOwn(t *testing.T) {
 	f.want("notes", notes, "a-old.ca: CA certificates only", "root.ca: CA certificates only")
 }
 
+// TestBothConfigurations: a directory with two servers' configurations gives the pairs of
+// both, not those of one that nobody chose.
+func TestBothConfigurations(t *testing.T) {
+	f := newTree(t)
+	f.pair("n.crt", "n.key", "n.test")
+	f.combined("h.pem", "h.test")
+	f.write("nginx.conf", "http { server { listen 443 ssl; server_name n.test; ssl_certificate n.crt; ssl_certificate_key n.key; } }")
+	f.write("haproxy.cfg", "frontend f\n  bind :443 ssl crt ROOT/h.pem\n")
+	pairs, notes := f.find()
+	f.want("pairs", pairs, "n.crt n.key n.test", "h.pem h.pem h.test")
+	f.want("notes", notes)
+}
+
 func TestPathsThatAreNotThere(t *testing.T) {
 	f := newTree(t)
 	if _, err := layout.Find(f.path("missing")); err == nil || !strings.Contains(err.Error(), "missing") {
