@@ -38,7 +38,8 @@ type Feed interface {
 	LatestRevocations(ctx context.Context, projectID, certificateID string) (
 		r *lacre.Revocations, revision int64, err error)
 	// Watch yields every change after a revision, in order, without gaps, until ctx
-	// ends or an error, lacre.ErrCompacted when changes after that revision are gone.
+	// ends or an error, lacre.ErrCompacted when changes after that revision are gone. A
+	// Change without records and news says that the Feed was heard.
 	Watch(ctx context.Context, after int64) iter.Seq2[lacre.Change, error]
 }
 

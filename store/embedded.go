@@ -40,6 +40,9 @@ const (
 	// A start reads all segments of the log that are kept, of 64 MB each. Those since the
 	// last snapshot always are; one more normally lets a start go back to the snapshot before.
 	logSegments = 2
+	// How often a watcher is told how far the store is although nothing changes for it. An
+	// edge that hears nothing for a minute counts as cut off (docs/operate.md).
+	progress = 5 * time.Second
 )
 
 // EmbeddedConfig describes an embedded store. Only Dir is mandatory.
@@ -192,7 +195,7 @@ func etcdConfig(c EmbeddedConfig, logger *zap.Logger) *embed.Config {
 	cfg.QuotaBackendBytes = orDefault(c.QuotaBytes, defaultQuota)
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, history
 	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
-	cfg.MaxWalFiles = logSegments
+	cfg.MaxWalFiles, cfg.WatchProgressNotifyInterval = logSegments, progress
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
 	return cfg
 }

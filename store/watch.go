@@ -19,7 +19,8 @@ const rewatch = 200 * time.Millisecond
 // Watch yields every revision after the given one that changed something of a project,
 // in order and exactly once, all records of one revision in one Change. It carries what
 // an edge needs: domains, certificates and versions; other changes come as a Change
-// without records, which only says how far the watch has come.
+// without records, which only says how far the watch has come. While nothing changes, one
+// with the revision that was reached comes again from time to time: the store was heard.
 //
 // A lost connection is taken up again from the last revision yielded. The sequence ends
 // without an error when ctx ends; with lacre.ErrCompacted when history no longer reaches
@@ -67,14 +68,15 @@ func (s *Store) follow(ctx context.Context, after int64, yield func(lacre.Change
 	if now < after { // etcd would wait in silence until it gets there
 		return after, fmt.Errorf("%w: the store is at revision %d, before %d", lacre.ErrCompacted, now, after)
 	}
+	from := min(after+1, now) // etcd tells nothing of a watch that begins in the future
 	responses := s.watcher.Watch(ctx, tenants, clientv3.WithPrefix(),
-		clientv3.WithRev(after+1), clientv3.WithProgressNotify())
+		clientv3.WithRev(from), clientv3.WithProgressNotify())
 	for r := range responses {
 		if err := r.Err(); err != nil {
 			return after, explain(ctx, err)
 		}
 		for _, c := range s.changes(ctx, r) {
-			if c.Revision <= after {
+			if c.Revision < after || c.Revision == after && !r.IsProgressNotify() {
 				continue
 			}
 			if !yield(c, nil) {

@@ -55,6 +55,20 @@ func testWatch(t *testing.T, s *store.Store) {
 	}
 }
 
+// TestIdleWatchHearsTheStore: who watches a store in which nothing changes can tell it from
+// one that is gone.
+func TestIdleWatchHearsTheStore(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	revision := put(t, s, domain(id("idle"), "idle.example"))
+	for range 2 {
+		got := collect(t, s, revision, 1)[0]
+		if diff := cmp.Diff(lacre.Change{Revision: revision}, got); diff != "" {
+			t.Errorf("Watch while nothing happens (-want +got):\n%s", diff)
+		}
+	}
+}
+
 func TestWatchKeepsARevisionTogether(t *testing.T) {
 	t.Parallel()
 	s := open(t)
