@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
@@ -80,7 +81,9 @@ func (t *target) complete(env map[string]string) error {
 func (t *target) fromDataDir() error {
 	var c Credentials
 	var e Endpoints
-	if err := readJSON(filepath.Join(t.DataDir, credentialsFile), &c); err != nil {
+	// Operators delete the credentials once they have them elsewhere: flags and variables
+	// have to say the rest then.
+	if err := readJSON(filepath.Join(t.DataDir, credentialsFile), &c); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := readJSON(filepath.Join(t.DataDir, endpointsFile), &e); err != nil {
