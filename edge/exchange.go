@@ -81,8 +81,14 @@ func (x *exchange) end() {
 // Unwrap lets http.ResponseController reach the connection.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// WriteHeader is http.ResponseWriter's.
+// WriteHeader is http.ResponseWriter's. A client that waits to be asked for its body is
+// asked by the HTTP server, when the body is first read: what the upstream says before
+// its answer is kept from such a client, which would be asked twice or, over HTTP/1, be
+// sent two lines at once.
 func (x *exchange) WriteHeader(status int) {
+	if status < 200 && status != http.StatusSwitchingProtocols && x.in.Header.Get("Expect") != "" {
+		return
+	}
 	if x.status == 0 && status >= 200 {
 		x.status = status
 		x.strictTransport()

@@ -8,6 +8,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -55,6 +56,21 @@ func TestExpectContinue(t *testing.T) {
 			t.Errorf("got %q, %v, want 401 without 100 before", line, err)
 		}
 	})
+}
+
+// TestExpectContinueOnce: a client is asked for its body once, whatever the upstream says.
+func TestExpectContinueOnce(t *testing.T) {
+	w := newWorld(t)
+	const again = "HTTP/1.1 100 Continue\r\n\r\n"
+	address, _ := rawUpstream(t, again+again+emptyAnswer)
+	w.site("a.example.com", upstream(address))
+	c := w.connect("a.example.com")
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: 5\r\n"+
+		"Connection: close\r\nExpect: 100-continue\r\n\r\nhello")
+	answer, _ := io.ReadAll(c)
+	if n := strings.Count(string(answer), again); n > 1 || !strings.Contains(string(answer), "HTTP/1.1 200 OK") {
+		t.Errorf("got %q, want 200 after at most one 100", answer)
+	}
 }
 
 // TestEarlyHints: what the upstream says before its answer arrives before it.
