@@ -290,10 +290,4 @@ func testHealth(t *testing.T, s *store.Store) {
 	if err != nil || stats.Revision < 2 || stats.DBBytes == 0 || stats.QuotaBytes == 0 {
 		t.Errorf("Stats: got %+v, %v", stats, err)
 	}
-	if err := s.Reclaim(t.Context()); err != nil {
-		t.Errorf("Reclaim: %v", err)
-	}
-	if _, err := s.Projects(t.Context()); err != nil {
-		t.Errorf("reading after Reclaim: %v", err)
-	}
 }

@@ -30,10 +30,8 @@ var errReadOnly = fmt.Errorf("%w: it is still being opened", lacre.ErrUnavailabl
 // copyEngine is the engine of a Store that only reads.
 type copyEngine struct{}
 
-func (copyEngine) room() error                      { return errReadOnly }
-func (copyEngine) defragment(context.Context) error { return errReadOnly }
-func (copyEngine) disarm(context.Context) error     { return errReadOnly }
-func (copyEngine) close() error                     { return nil }
+func (copyEngine) room() error  { return errReadOnly }
+func (copyEngine) close() error { return nil }
 func (copyEngine) status(context.Context) (*clientv3.StatusResponse, error) {
 	return nil, errReadOnly
 }

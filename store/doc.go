@@ -21,8 +21,9 @@
 //
 //   - Less free disk space than the reserve (256 MiB): writes are refused with
 //     lacre.ErrUnavailable, reads go on, and writing works again as soon as there is space.
-//   - The quota of the database (8 GiB): likewise, until something was deleted and Reclaim
-//     has run. Freed pages are reused before that, but the file never shrinks by itself.
+//   - The quota of the database (8 GiB unless EmbeddedConfig says otherwise): likewise, and
+//     not even deleting is possible, since that is audited. The next start drops history,
+//     shrinks the file and takes writes again if there is room under the quota it is given.
 //   - A disk that is full all the same, or fails: etcd cannot go on after a write to its log
 //     has failed. The store ends: every call returns lacre.ErrUnavailable with the reason,
 //     Done is closed, and Err tells why. A process should then exit with 1, or serve what
@@ -40,6 +41,5 @@
 // # External clusters
 //
 // etcd 3.5.8 or later is needed: earlier ones could report progress of a watch before the
-// events themselves. A user with the role root is needed for Reclaim only; everything else
-// does with read and write access to the prefix "/lacre/".
+// events themselves. A user with read and write access to the prefix "/lacre/" is enough.
 package store

@@ -83,8 +83,12 @@ func embeddedIn(ctx context.Context, c EmbeddedConfig, dir *directory) (*Store, 
 		return nil, fmt.Errorf("starting the store in %s: %w", c.Dir, err)
 	}
 	client := v3client.New(started.Server)
-	s.connect(client, &embedded{client: client, etcd: started, dir: dir, reserve: orDefault(c.ReserveBytes, defaultReserve), died: s.Err})
+	engine := &embedded{client: client, etcd: started, dir: dir, reserve: orDefault(c.ReserveBytes, defaultReserve), died: s.Err}
+	s.connect(client, engine)
 	s.maxOps, s.alone = embeddedMaxOps, true
+	if err := s.reclaim(ctx, engine); err != nil && ctx.Err() == nil {
+		s.log.Error("the store is full and stays so; nothing can be written", "err", err)
+	}
 	return s, nil
 }
 
@@ -215,12 +219,6 @@ func (e *embedded) room() error { return e.dir.room(e.reserve) }
 func (e *embedded) status(ctx context.Context) (*clientv3.StatusResponse, error) {
 	return e.client.Status(ctx, "")
 }
-
-// defragment goes to the backend itself: etcd's service for it wants a listener's health
-// state, which an engine without listeners does not have. It cannot be called off.
-func (e *embedded) defragment(context.Context) error { return e.etcd.Server.Backend().Defrag() }
-
-func (e *embedded) disarm(ctx context.Context) error { return disarm(ctx, e.client) }
 
 // close keeps the directory locked if etcd does not let go of its files. Nobody writes any
 // more: what the copy holds when it has caught up is all there is.

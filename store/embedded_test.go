@@ -176,48 +176,85 @@ func TestLittleDiskSpaceStopsWritesOnly(t *testing.T) {
 	put(t, s, domain("p1", "b.example"))
 }
 
-// A database at its quota refuses writes, goes on reading, and takes writes again once
-// something was deleted and reclaimed.
+// A database at its quota refuses writes and goes on reading. The next start drops history,
+// which is enough if there is any; otherwise the quota has to be larger.
 func TestAFullDatabase(t *testing.T) {
 	t.Parallel()
-	s, err := store.Embedded(t.Context(), store.EmbeddedConfig{Dir: t.TempDir(), QuotaBytes: 4 << 20})
+	for _, test := range []struct {
+		name  string
+		next  func(n int) int // which version the nth write is
+		quota int64           // of the next start
+		want  bool            // it can write a megabyte
+	}{
+		{"of history", func(int) int { return 1 }, smallQuota, true},
+		{"of records", func(n int) int { return n }, smallQuota, false},
+		{"of records, with a larger quota", func(n int) int { return n }, 2 * smallQuota, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			fillUp(t, dir, test.next)
+			s := openWithin(t, dir, test.quota)
+			if _, err := s.Version(t.Context(), "p1", "c1", 1); err != nil {
+				t.Fatalf("reading after the start: %v", err)
+			}
+			var err error
+			for n := 0; n < 4 && err == nil; n++ {
+				err = write(t, s, 1000+n)
+			}
+			if (err == nil) != test.want {
+				t.Errorf("writing after the start: got %v, want success: %t", err, test.want)
+			}
+			if err := s.Health(t.Context()); (err == nil) != test.want {
+				t.Errorf("Health after the start: got %v, want health: %t", err, test.want)
+			}
+		})
+	}
+}
+
+const smallQuota = 4 << 20
+
+func openWithin(t *testing.T, dir string, quota int64) *store.Store {
+	t.Helper()
+	s, err := store.Embedded(t.Context(), store.EmbeddedConfig{Dir: dir, QuotaBytes: quota, ReserveBytes: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	full := fillUp(t, s)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// fillUp writes until a store refuses, as it should, and closes it.
+func fillUp(t *testing.T, dir string, next func(n int) int) {
+	t.Helper()
+	s := openWithin(t, dir, smallQuota)
+	var full error
+	for n := 1; n < 100 && full == nil; n++ {
+		full = write(t, s, next(n))
+	}
 	if !errors.Is(full, lacre.ErrUnavailable) || !strings.Contains(full.Error(), "the store is full") {
 		t.Fatalf("writing: got %v, want ErrUnavailable that says full", full)
 	}
 	if err := s.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "the store is full") {
 		t.Errorf("Health: got %v, want that it says full", err)
 	}
-	v, err := s.Version(t.Context(), "p1", "c1", 1)
-	if err != nil {
-		t.Fatalf("reading: %v", err)
+	if _, err := s.Version(t.Context(), "p1", "c1", 1); err != nil {
+		t.Errorf("reading: %v", err)
 	}
-	if _, err := s.KV().Delete(t.Context(), "/lacre/p/p1/version/c1/0", withRange("/lacre/p/p1/version/c1/1")); err != nil {
-		t.Fatalf("deleting: %v", err)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
-	if err := s.Reclaim(t.Context()); err != nil {
-		t.Fatalf("Reclaim: %v", err)
-	}
-	if err := s.Health(t.Context()); err != nil {
-		t.Errorf("Health after Reclaim: %v", err)
-	}
-	put(t, s, revised(v, 0))
 }
 
-func fillUp(t *testing.T, s *store.Store) error {
-	t.Helper()
-	for n := 1; n < 100; n++ {
-		v := version("p1", "c1", n)
-		v.SealedKey = make([]byte, 256<<10)
-		if _, err := s.Commit(t.Context(), lacre.Tx{Put: []lacre.Record{v}, Audit: auditOf("p1")}); err != nil {
-			return err
-		}
+// write writes a version of a certificate, of 256 KiB.
+func write(t *testing.T, s *store.Store, number int) error {
+	v, err := s.Version(t.Context(), "p1", "c1", number)
+	if err != nil {
+		v = version("p1", "c1", number)
 	}
-	return nil
+	v.SealedKey = make([]byte, 256<<10)
+	_, err = s.Commit(t.Context(), lacre.Tx{Put: []lacre.Record{v}, Audit: auditOf("p1")})
+	return err
 }
 
 // More changes than etcd keeps in its log: after a restart they come from its snapshot.

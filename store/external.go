@@ -119,21 +119,3 @@ func (e external) status(ctx context.Context) (*clientv3.StatusResponse, error) 
 	}
 	return nil, errors.Join(errs...)
 }
-
-// defragment takes the members one after the other, so that the others answer meanwhile.
-func (e external) defragment(ctx context.Context) error {
-	for _, endpoint := range e.client.Endpoints() {
-		if _, err := e.client.Defragment(ctx, endpoint); err != nil {
-			return fmt.Errorf("%s: %w", endpoint, err)
-		}
-	}
-	return nil
-}
-
-func (e external) disarm(ctx context.Context) error { return disarm(ctx, e.client) }
-
-// disarm clears all alarms; etcd raises them again if their reason is still there.
-func disarm(ctx context.Context, client *clientv3.Client) error {
-	_, err := client.AlarmDisarm(ctx, &clientv3.AlarmMember{})
-	return err
-}

@@ -12,10 +12,7 @@ import (
 	"lacre"
 )
 
-const (
-	healthPatience  = 2 * time.Second
-	reclaimPatience = 10 * time.Minute // 8 GiB on a slow disk
-)
+const healthPatience = 2 * time.Second
 
 // Stats are the figures an operator watches.
 type Stats struct {
@@ -48,8 +45,8 @@ func (s *Store) Health(ctx context.Context) error {
 		return fmt.Errorf("asking for the store's status: %w", err)
 	}
 	if len(status.Errors) > 0 {
-		if slices.ContainsFunc(status.Errors, outOfSpace) {
-			return fmt.Errorf("%w: the store is full: %d of %d bytes; delete, then reclaim",
+		if outOfSpace(status) {
+			return fmt.Errorf("%w: the store is full: %d of %d bytes; give it a larger quota",
 				lacre.ErrUnavailable, status.DbSize, status.DbSizeQuota)
 		}
 		return fmt.Errorf("%w: etcd reports %s", lacre.ErrUnavailable, strings.Join(status.Errors, "; "))
@@ -60,30 +57,7 @@ func (s *Store) Health(ctx context.Context) error {
 	return nil
 }
 
-func outOfSpace(problem string) bool { return strings.Contains(problem, "NOSPACE") }
-
-// Reclaim drops history, gives the space back to the file system and lets a full store
-// take writes again. The engine answers nobody meanwhile (about a second for each
-// gigabyte), and watchers that lag are told lacre.ErrCompacted: run it on purpose.
-func (s *Store) Reclaim(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, reclaimPatience)
-	defer cancel()
-	revision, err := s.revision(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = ask(ctx, s, func(ctx context.Context) (struct{}, error) {
-		// WithCompactPhysical waits until the space is free, else nothing is gained below.
-		if _, err := s.kv.Compact(ctx, revision, clientv3.WithCompactPhysical()); err != nil {
-			return struct{}{}, err
-		}
-		if err := s.engine.defragment(ctx); err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, s.engine.disarm(ctx)
-	})
-	if err != nil {
-		return fmt.Errorf("reclaiming space: %w", err)
-	}
-	return nil
+// outOfSpace tells whether the database has reached its quota.
+func outOfSpace(status *clientv3.StatusResponse) bool {
+	return slices.ContainsFunc(status.Errors, func(problem string) bool { return strings.Contains(problem, "NOSPACE") })
 }

@@ -57,9 +57,6 @@ type engine interface {
 	// room says why nothing should be written now, nil when writing is fine.
 	room() error
 	status(ctx context.Context) (*clientv3.StatusResponse, error)
-	// defragment gives space freed by compaction back; it stalls the engine meanwhile.
-	defragment(ctx context.Context) error
-	disarm(ctx context.Context) error
 	close() error
 }
 

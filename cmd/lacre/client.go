@@ -36,7 +36,6 @@ type Credentials struct {
 // Endpoints is DIR/endpoints.json: where a running node answers.
 type Endpoints struct {
 	APIURL       string `json:"api_url"`
-	ConsoleURL   string `json:"console_url"`
 	EdgeAddr     string `json:"edge_addr"`
 	EdgeHTTPAddr string `json:"edge_http_addr"`
 	MetricsURL   string `json:"metrics_url"`

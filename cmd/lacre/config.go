@@ -34,6 +34,7 @@ type Config struct {
 	Instance      string
 	Roles         []string
 	MasterKey     string
+	StoreQuota    int // GiB
 
 	EtcdEndpoints    []string
 	EtcdCA           string
@@ -87,6 +88,7 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Instance, "instance", "", "serve the domains of this instance id only (default: all)")
 	f.StringSliceVar(&c.Roles, "roles", []string{"api", "edge"}, "what this node does: api, edge")
 	f.StringVar(&c.MasterKey, "master-key", "", "where the master key is: file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME (default file:DATA-DIR/master.key)")
+	f.IntVar(&c.StoreQuota, "store-quota", 8, "GiB that the embedded store may take; at that size it refuses changes until it is started with more")
 	f.StringSliceVar(&c.EtcdEndpoints, "etcd-endpoints", nil, "external etcd cluster instead of the embedded one")
 	f.StringVar(&c.EtcdCA, "etcd-ca", "", "file with the CA certificates of the external etcd")
 	f.StringVar(&c.EtcdCert, "etcd-cert", "", "file with the client certificate for the external etcd")
@@ -110,8 +112,8 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.TLCPDefault, "edge-tlcp-default", "", "host that TLCP clients without a server name are taken to ask for; some SM2 browsers send none (default: they are refused)")
 	f.StringVar(&c.UpstreamCA, "upstream-ca", "", "file with CA certificates to trust for https upstreams, besides the system's")
 	f.BoolVar(&c.UpstreamLocal, "upstream-loopback", true, "let domains name upstreams on this machine's loopback; switch off where tenants do not trust each other")
-	f.IntVar(&c.History, "history", 10, "versions kept of each certificate")
-	f.IntVar(&c.DomainsPerGroup, "domains-per-group", 5, "most domains in one API group")
+	f.IntVar(&c.History, "history", 10, "versions kept of each certificate, 1 to 50")
+	f.IntVar(&c.DomainsPerGroup, "domains-per-group", 5, "most domains in one API group, 1 to 15")
 	f.IntVar(&c.GroupsPerInstance, "groups-per-instance", 1500, "most API groups in one instance; 0 for no limit")
 	f.IntVar(&c.InstancesPerProject, "instances-per-project", 10, "most instances in one project")
 	f.IntVar(&c.Certificates, "certificates-per-project", 0, "most certificates in one project, which are then created one after the other; 0 for no limit")
@@ -214,10 +216,14 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		return usagef("--tls-min-version: expected 1.2 or 1.3")
 	case c.TLCPDefault != "" && !isHost(c.TLCPDefault):
 		return usagef("--edge-tlcp-default: expected a host name")
-	case c.History < 1 || c.DomainsPerGroup < 1 || c.AuditDays < 1:
-		return usagef("--history, --domains-per-group and --audit-days: expected at least 1")
-	case c.InstancesPerProject < 1:
-		return usagef("--instances-per-project: expected at least 1")
+	case c.History < 1 || c.History > 50:
+		return usagef("--history: expected 1 to 50")
+	case c.DomainsPerGroup < 1 || c.DomainsPerGroup > 15:
+		return usagef("--domains-per-group: expected 1 to 15")
+	case c.AuditDays < 1 || c.InstancesPerProject < 1:
+		return usagef("--audit-days and --instances-per-project: expected at least 1")
+	case c.StoreQuota < 1 || c.StoreQuota > 1024:
+		return usagef("--store-quota: expected 1 to 1024")
 	case c.DomainMetrics < 0:
 		return usagef("--domain-metrics: expected 0 or more")
 	case c.RateLimit < 0 || c.GroupsPerInstance < 0 || c.Certificates < 0:

@@ -80,6 +80,9 @@ func TestConfigRefusals(t *testing.T) {
 		"a wildcard for TLCP":     {args: []string{"--data-dir", "d", "--edge-tlcp-default", "*.example.com"}},
 		"an address for TLCP":     {args: []string{"--data-dir", "d", "--edge-tlcp-default", "10.0.0.1"}},
 		"no versions":             {args: []string{"--data-dir", "d", "--history", "0"}},
+		"too many versions":       {args: []string{"--data-dir", "d", "--history", "51"}},
+		"too many domains":        {args: []string{"--data-dir", "d", "--domains-per-group", "16"}},
+		"no room at all":          {args: []string{"--data-dir", "d", "--store-quota", "0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := configured(t, c.file, c.env, c.args...)

@@ -37,7 +37,7 @@ func openStore(ctx context.Context, cfg Config, log *slog.Logger, now func() tim
 		}
 		return opened{s}, nil
 	}
-	o, err := store.Open(ctx, store.EmbeddedConfig{Dir: cfg.DataDir, Log: log, Now: now, Copy: cfg.has("edge")})
+	o, err := store.Open(ctx, store.EmbeddedConfig{Dir: cfg.DataDir, QuotaBytes: int64(cfg.StoreQuota) << 30, Log: log, Now: now, Copy: cfg.has("edge")})
 	if err != nil {
 		return nil, err
 	}
