@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -24,6 +25,9 @@ func (s *Store) Wrap(wrap func(clientv3.KV) clientv3.KV) { s.kv = wrap(s.kv) }
 
 // SetReserve changes the free space that an embedded store insists on.
 func (s *Store) SetReserve(bytes uint64) { s.engine.(*embedded).reserve = bytes }
+
+// SetSilence changes after how long without news a watch asks the store itself.
+func (s *Store) SetSilence(d time.Duration) { s.silence = d }
 
 // CompactTo forgets history before a revision.
 func (s *Store) CompactTo(revision int64) error {

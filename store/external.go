@@ -78,7 +78,7 @@ func failFast(ctx context.Context, method string, req, reply any, cc *grpc.Clien
 
 // newStore makes a store without an engine, with what was left out filled in.
 func newStore(log *slog.Logger, now func() time.Time, random io.Reader) *Store {
-	s := &Store{log: log, now: now, random: random}
+	s := &Store{log: log, now: now, random: random, silence: silence}
 	if log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

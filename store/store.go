@@ -35,10 +35,11 @@ type Store struct {
 	// alone is an etcd of one member in this process. It answers a write after applying
 	// it, so what it has applied is all that was ever acknowledged: a local read is as
 	// linearizable as one that goes through raft, and does not queue behind an fsync.
-	alone  bool
-	log    *slog.Logger
-	now    func() time.Time
-	random io.Reader
+	alone   bool
+	silence time.Duration // see Watch
+	log     *slog.Logger
+	now     func() time.Time
+	random  io.Reader
 
 	close func() error // runs once
 

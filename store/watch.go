@@ -13,8 +13,13 @@ import (
 	"lacre"
 )
 
-// rewatch is the pause before a broken watch is taken up again.
-const rewatch = 200 * time.Millisecond
+const (
+	rewatch = 200 * time.Millisecond // before a broken watch is taken up again
+	// silence is how long a watch may bring nothing before the store is asked itself: a
+	// watch that etcd's client has taken up again by itself is told of no progress until
+	// something changes, and a cluster may tell of it every ten minutes only.
+	silence = 3 * progress
+)
 
 // Watch yields every revision after the given one that changed something of a project,
 // in order and exactly once, all records of one revision in one Change. It carries what
@@ -47,15 +52,20 @@ func (s *Store) Watch(ctx context.Context, after int64) iter.Seq2[lacre.Change, 
 				yield(lacre.Change{}, err)
 				return
 			}
-			s.log.WarnContext(ctx, "the watch broke off and is taken up again", "after", next, "err", err)
 			after = next
+			if errors.Is(err, errSilent) {
+				continue
+			}
+			s.log.WarnContext(ctx, "the watch broke off and is taken up again", "after", next, "err", err)
 			sleep(ctx, rewatch)
 		}
 	}
 }
 
-// errStopped means that the consumer of a watch wants no more.
-var errStopped = errors.New("nobody is watching any more")
+var (
+	errStopped = errors.New("nobody is watching any more")
+	errSilent  = errors.New("the watch is silent although something has changed")
+)
 
 // follow yields changes until the watch breaks and returns the last revision yielded.
 func (s *Store) follow(ctx context.Context, after int64, yield func(lacre.Change, error) bool) (int64, error) {
@@ -71,21 +81,56 @@ func (s *Store) follow(ctx context.Context, after int64, yield func(lacre.Change
 	from := min(after+1, now) // etcd tells nothing of a watch that begins in the future
 	responses := s.watcher.Watch(ctx, tenants, clientv3.WithPrefix(),
 		clientv3.WithRev(from), clientv3.WithProgressNotify())
-	for r := range responses {
-		if err := r.Err(); err != nil {
-			return after, explain(ctx, err)
-		}
-		for _, c := range s.changes(ctx, r) {
-			if c.Revision < after || c.Revision == after && !r.IsProgressNotify() {
-				continue
+	quiet := time.NewTimer(s.silence)
+	defer quiet.Stop()
+	for {
+		select {
+		case r, ok := <-responses:
+			if !ok {
+				return after, errors.New("the watch was closed")
 			}
-			if !yield(c, nil) {
-				return after, errStopped
+			if after, err = s.pass(ctx, r, after, yield); err != nil {
+				return after, err
 			}
-			after = c.Revision
+		case <-quiet.C:
+			if err := s.hear(ctx, after, yield); err != nil {
+				return after, err
+			}
 		}
+		quiet.Reset(s.silence)
 	}
-	return after, errors.New("the watch was closed")
+}
+
+// pass yields what etcd sent of the revisions after the given one, and progress in any
+// case. It returns the last revision yielded.
+func (s *Store) pass(ctx context.Context, r clientv3.WatchResponse, after int64, yield func(lacre.Change, error) bool) (int64, error) {
+	if err := r.Err(); err != nil {
+		return after, explain(ctx, err)
+	}
+	for _, c := range s.changes(ctx, r) {
+		if c.Revision < after || c.Revision == after && !r.IsProgressNotify() {
+			continue
+		}
+		if !yield(c, nil) {
+			return after, errStopped
+		}
+		after = c.Revision
+	}
+	return after, nil
+}
+
+// hear asks a store whose watch is silent how far it is, and yields that nothing has
+// changed, or returns errSilent: what has may not concern this watch.
+func (s *Store) hear(ctx context.Context, after int64, yield func(lacre.Change, error) bool) error {
+	switch now, err := s.revision(ctx); {
+	case err != nil:
+		return err
+	case now != after:
+		return errSilent
+	case !yield(lacre.Change{Revision: now}, nil):
+		return errStopped
+	}
+	return nil
 }
 
 // changes parts what etcd sent at once by revision. etcd never parts one revision over

@@ -69,6 +69,31 @@ func TestIdleWatchHearsTheStore(t *testing.T) {
 	}
 }
 
+// TestSilentWatchAsks: a cluster that tells of progress every ten minutes only is heard all
+// the same, and no change is lost or comes twice when its watch is taken up again.
+func TestSilentWatchAsks(t *testing.T) {
+	t.Parallel()
+	s := external(t, serve(t, false))
+	s.SetSilence(20 * time.Millisecond)
+	p := id("silent")
+	revision := put(t, s, domain(p, "silent.example"))
+	for _, got := range collect(t, s, revision, 3) {
+		if diff := cmp.Diff(lacre.Change{Revision: revision}, got); diff != "" {
+			t.Errorf("Watch while nothing happens (-want +got):\n%s", diff)
+		}
+	}
+	if err := s.Revoke(t.Context(), "elsewhere", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	later := make(chan int64, 1)
+	time.AfterFunc(200*time.Millisecond, func() { later <- put(t, s, domain(p, "later.example")) })
+	got := collect(t, s, revision, 2)
+	last := <-later
+	if len(got[0].Put) != 1 || got[0].Revision != last || got[1].Revision != last || got[1].Put != nil {
+		t.Errorf("got %v, want the change at %d once, and that the store was heard", got, last)
+	}
+}
+
 func TestWatchKeepsARevisionTogether(t *testing.T) {
 	t.Parallel()
 	s := open(t)
