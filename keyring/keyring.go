@@ -12,10 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
+	"golang.org/x/sync/singleflight"
 )
 
 // Wrapped keeps what the keyring has sealed. It is safe for concurrent use, durable
@@ -55,10 +58,23 @@ const (
 // use and asks the store once for each project it meets; it keeps about a kilobyte for
 // each of them.
 type Keyring struct {
-	master   tink.AEAD
-	wrapped  Wrapped
-	dataKeys sync.Map // project id -> tink.AEAD
+	master  tink.AEAD
+	wrapped Wrapped
+	opened  atomic.Pointer[opened]
 }
+
+// opened are the data keys that were opened and those that are being opened: one at a time
+// for each project, however many ask.
+type opened struct {
+	dataKeys sync.Map // project id -> tink.AEAD
+	unwraps  singleflight.Group
+	silent   atomic.Int64 // until when nobody waits for the master key, in Unix nanoseconds
+}
+
+// silence is how long a master key that let somebody wait in vain is not waited for.
+const silence = 5 * time.Second
+
+var errSilent = errors.New("the master key's service does not answer")
 
 // Unlock opens the keyring of a store with the master key named by source:
 //
@@ -79,6 +95,7 @@ func Unlock(ctx context.Context, source string, wrapped Wrapped) (*Keyring, erro
 		return nil, err
 	}
 	k := &Keyring{master: master, wrapped: wrapped}
+	k.Forget()
 	if err := k.check(ctx); err != nil {
 		return nil, fmt.Errorf("checking master key %s: %w", source, err)
 	}
@@ -160,7 +177,8 @@ func (k *Keyring) createSecret(ctx context.Context, name string, fresh func() ([
 // decides.
 func (k *Keyring) dataKey(ctx context.Context, projectID string,
 	absent func(context.Context, string) ([]byte, error)) (tink.AEAD, error) {
-	if key, ok := k.dataKeys.Load(projectID); ok {
+	o := k.opened.Load()
+	if key, ok := o.dataKeys.Load(projectID); ok {
 		return key.(tink.AEAD), nil
 	}
 	wrapped, err := k.wrapped.DataKey(ctx, projectID)
@@ -170,16 +188,40 @@ func (k *Keyring) dataKey(ctx context.Context, projectID string,
 	if err != nil {
 		return nil, err
 	}
-	key, err := k.unwrap(projectID, wrapped)
-	if err != nil {
-		return nil, err
-	}
-	k.dataKeys.Store(projectID, key)
-	return key, nil
+	return k.open(ctx, o, projectID, wrapped)
 }
 
-// Forget forgets the data keys that were opened: the store is asked for them again.
-func (k *Keyring) Forget() { k.dataKeys.Clear() }
+// open unwraps a data key and keeps it. A key service knows no context and may take half a
+// minute to fail: who asks leaves when ctx ends, and for a moment nobody else waits at all.
+func (k *Keyring) open(ctx context.Context, o *opened, projectID string, wrapped []byte) (tink.AEAD, error) {
+	if time.Now().UnixNano() < o.silent.Load() {
+		return nil, errSilent
+	}
+	answer := o.unwraps.DoChan(projectID+string(wrapped), func() (any, error) {
+		key, err := k.unwrap(projectID, wrapped)
+		if err == nil {
+			o.dataKeys.Store(projectID, key)
+			o.silent.Store(0)
+		}
+		return key, err
+	})
+	select {
+	case a := <-answer:
+		if a.Err != nil {
+			return nil, a.Err
+		}
+		return a.Val.(tink.AEAD), nil
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			o.silent.Store(time.Now().Add(silence).UnixNano())
+		}
+		return nil, fmt.Errorf("%w: %w", errSilent, ctx.Err())
+	}
+}
+
+// Forget forgets the data keys that were opened, and those that are being opened: the
+// store is asked for them again.
+func (k *Keyring) Forget() { k.opened.Store(new(opened)) }
 
 func (k *Keyring) createDataKey(ctx context.Context, projectID string) ([]byte, error) {
 	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())

@@ -248,3 +248,50 @@ func TestCancelledContext(t *testing.T) {
 		t.Errorf("Seal error = %v, want context.Canceled", err)
 	}
 }
+
+// gate lets a test stop a reading of data keys.
+type gate struct {
+	*records
+	in, out chan struct{}
+}
+
+func (g *gate) DataKey(ctx context.Context, projectID string) ([]byte, error) {
+	wrapped, err := g.records.DataKey(ctx, projectID)
+	if g.in != nil {
+		g.in <- struct{}{}
+		<-g.out
+	}
+	return wrapped, err
+}
+
+// TestForgetMeansThoseBeingOpenedToo: a key that was read before Forget and opened after it
+// is not kept.
+func TestForgetMeansThoseBeingOpenedToo(t *testing.T) {
+	source := "file:" + filepath.Join(t.TempDir(), "key")
+	store := newRecords()
+	sealed := seal(t, unlock(t, source, store), "p", "x", "b")
+	mistaken := newRecords()
+	mistaken.secrets = store.secrets
+	seal(t, unlock(t, source, mistaken), "p", "y", "b")
+	g := &gate{records: mistaken}
+	k, err := keyring.Unlock(t.Context(), source, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.in, g.out = make(chan struct{}), make(chan struct{})
+	done := make(chan error)
+	go func() {
+		_, err := k.Open(t.Context(), "p", sealed, []byte("b"))
+		done <- err
+	}()
+	<-g.in
+	k.Forget()
+	close(g.out)
+	if err := <-done; !errors.Is(err, keyring.ErrAltered) {
+		t.Fatalf("Open with the mistaken key: error = %v, want ErrAltered", err)
+	}
+	g.records, g.in = store, nil
+	if got, err := k.Open(t.Context(), "p", sealed, []byte("b")); err != nil || string(got) != "x" {
+		t.Errorf("Open after Forget = %q, %v, want x", got, err)
+	}
+}

@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"lacre/keyring"
 )
@@ -29,7 +31,8 @@ type vault struct {
 	*httptest.Server
 	keys  map[string]cipher.AEAD
 	calls atomic.Int64
-	fail  atomic.Int64 // status to answer, with the request in the body, as a broken proxy would
+	hold  atomic.Pointer[chan struct{}] // requests wait until it is closed
+	fail  atomic.Int64                  // status to answer, with the request in the body, as a broken proxy would
 }
 
 func newVault(t *testing.T) *vault {
@@ -75,6 +78,9 @@ func (v *vault) source(key string) string {
 
 func (v *vault) serve(w http.ResponseWriter, r *http.Request) {
 	v.calls.Add(1)
+	if hold := v.hold.Load(); hold != nil {
+		<-*hold
+	}
 	var body struct {
 		Plaintext  []byte `json:"plaintext"`
 		Ciphertext string `json:"ciphertext"`
@@ -180,5 +186,40 @@ func TestVaultMustProveItself(t *testing.T) {
 	}
 	if got := v.calls.Load(); got != 0 {
 		t.Errorf("an unproven vault was asked %d times, want 0", got)
+	}
+}
+
+// TestDeadVaultHoldsNobody: who has waited long enough leaves, who comes next does not wait,
+// and when Vault is back so are the keys.
+func TestDeadVaultHoldsNobody(t *testing.T) {
+	v := newVault(t)
+	r := newRecords()
+	k := unlock(t, v.source("lacre"), r)
+	p, q := seal(t, k, "p", "x", "b"), seal(t, k, "q", "x", "b")
+	k = unlock(t, v.source("lacre"), r)
+	hold := make(chan struct{})
+	v.hold.Store(&hold)
+	within := func(patience time.Duration, project string, sealed []byte) error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		begin := time.Now()
+		_, err := k.Open(ctx, project, sealed, []byte("b"))
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("Open took %v", took)
+		}
+		return err
+	}
+	if err := within(100*time.Millisecond, "p", p); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Open with a dead vault: error = %v, want that time is over", err)
+	}
+	if err := within(time.Minute, "q", q); err == nil || errors.Is(err, keyring.ErrAltered) {
+		t.Errorf("the next Open: error = %v, want that vault does not answer", err)
+	}
+	v.hold.Store(nil)
+	close(hold)
+	for end := time.Now().Add(time.Minute); within(time.Second, "q", q) != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("vault is back, the keys are not")
+		}
 	}
 }
