@@ -16,6 +16,7 @@ const (
 	lookPatience = 5 * time.Second      // of a handshake for the look-up of its name
 	lookPenalty  = 2 * time.Millisecond // how long a name that is not there holds its place
 	looksKept    = 1 << 16              // names whose look-up is remembered
+	looksWaiting = 1 << 12              // look-ups that wait for their turn; who asks for more names waits for the index
 
 	lookPrecedence = 10 * time.Millisecond // of look-ups before one step of the loading
 )
@@ -40,10 +41,11 @@ type finder struct {
 	over    atomic.Bool  // the index is complete
 	pending atomic.Int32 // look-ups under way
 
-	mu     sync.Mutex
-	looks  map[string]chan struct{} // by canonical host; closed when it was looked up
-	opened chan struct{}            // closed when look-ups are possible; nil from then on
-	done   chan struct{}            // closed when the index is complete
+	mu      sync.Mutex
+	waiting int                      // goroutines of look-ups
+	looks   map[string]chan struct{} // by canonical host; closed when it was looked up
+	opened  chan struct{}            // closed when look-ups are possible; nil from then on
+	done    chan struct{}            // closed when the index is complete
 }
 
 func newFinder(e *Edge) *finder {
@@ -158,11 +160,15 @@ func (f *finder) begin(host string) (looked, done <-chan struct{}) {
 	if looked, ok := f.looks[host]; ok {
 		return looked, f.done
 	}
+	if f.waiting >= looksWaiting {
+		return f.done, f.done
+	}
 	if len(f.looks) >= looksKept {
 		clear(f.looks) // they are looked up again; who waits has its channel
 	}
 	looking := make(chan struct{})
 	f.looks[host] = looking
+	f.waiting++
 	go f.run(host, looking, f.opened)
 	return looking, f.done
 }
@@ -170,6 +176,11 @@ func (f *finder) begin(host string) (looked, done <-chan struct{}) {
 // run looks a host up as soon as that is possible. A failure is not remembered.
 func (f *finder) run(host string, looked chan struct{}, opened <-chan struct{}) {
 	defer close(looked)
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.waiting--
+	}()
 	if opened != nil {
 		select {
 		case <-opened:
