@@ -79,11 +79,11 @@ func (h *holdings) fetchAll(ctx context.Context, all []*served, takes takes) err
 // is marked damaged and is no error: it concerns nobody else.
 func (h *holdings) received(ctx context.Context, c *served, l lacre.Latest, takes takes) error {
 	for _, bad := range l.Damaged {
-		h.mark("certificate/"+c.key.id, bad)
+		h.markCertificate(c, 0, bad)
 	}
 	switch {
 	case isDamage(l.Err):
-		h.mark("certificate/"+c.key.id, l.Err)
+		h.markCertificate(c, 0, l.Err)
 		return nil
 	case l.Err != nil:
 		return fmt.Errorf("reading certificate %s: %w", c.key.id, l.Err)
@@ -131,7 +131,7 @@ func different(old *version, v *lacre.Version) bool {
 // leaf, never takes the place of one that works.
 func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes takes) error {
 	if len(v.Chain) == 0 || v.Facts.Algorithm == keypair.SM2 && len(v.SignChain) == 0 {
-		h.mark("certificate/"+c.key.id, errors.New("the version has no leaf"))
+		h.markCertificate(c, v.Revision, errors.New("the version has no leaf"))
 		return nil
 	}
 	old := c.current.Load()
@@ -141,7 +141,7 @@ func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes
 	next := newVersion(c, v, &h.bundles)
 	if old != nil {
 		if _, err := h.edge.keys.openCold(ctx, next); err != nil {
-			h.mark("certificate/"+c.key.id, err)
+			h.markCertificate(c, v.Revision, err)
 			return ctx.Err()
 		}
 	}

@@ -31,7 +31,7 @@ func TestDamagedVersion(t *testing.T) {
 			c.Version++
 			bad := w.version(c.ID, c.Version, w.leaf([]string{"a.example.com"}))
 			f.set(func() { test.damage(w, f, bad) })
-			w.store(c, bad)
+			w.refused(c, bad)
 			if got := w.serial("a.example.com"); got != before {
 				t.Errorf("got leaf %s, want the last good one %s", got, before)
 			}

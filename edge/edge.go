@@ -86,7 +86,7 @@ type Timeouts struct {
 	Dial      time.Duration // to connect to an upstream, and again for its TLS; 5 s
 	Response  time.Duration // from a request sent to the upstream's header; 2 min
 	Retry     time.Duration // longest pause before the Feed is asked again; 5 s
-	Compare   time.Duration // between two full compares with the Feed, or 20 times what one takes; 5 min
+	Compare   time.Duration // between two full compares with the Feed, or 20 times what one takes, up to an hour; 5 min
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -208,9 +208,13 @@ func (e *Edge) Ready() <-chan struct{} { return e.progress.ready }
 
 // Applied returns nil once every change up to the store revision is served: a
 // handshake that starts afterwards sees it. It waits until then, or until ctx ends or
-// the edge is shut down.
+// the edge is shut down. It is an error when a version of just that revision could not be
+// taken, because its key does not open: then the one before is still served.
 func (e *Edge) Applied(ctx context.Context, revision int64) error {
-	return e.progress.wait(ctx, e.stopped, revision)
+	if err := e.progress.wait(ctx, e.stopped, revision); err != nil {
+		return err
+	}
+	return e.holdings.unserved(revision)
 }
 
 // Shutdown stops accepting, lets requests in flight finish and closes idle

@@ -149,6 +149,16 @@ func (w *world) store(records ...lacre.Record) int64 {
 
 func (w *world) commit(tx lacre.Tx) int64 {
 	w.Helper()
+	revision := w.write(tx)
+	if w.edge != nil {
+		w.applied(revision)
+	}
+	return revision
+}
+
+// write is commit without waiting for the edge.
+func (w *world) write(tx lacre.Tx) int64 {
+	w.Helper()
 	tx.Audit = lacre.Audit{ProjectID: w.project, Action: lacre.CanModifyCertificate}
 	revision, err := shared.Commit(context.Background(), tx)
 	if err != nil {
@@ -165,9 +175,6 @@ func (w *world) commit(tx lacre.Tx) int64 {
 		case *lacre.Revocations:
 			r.Revision = revision
 		}
-	}
-	if w.edge != nil {
-		w.applied(revision)
 	}
 	return revision
 }

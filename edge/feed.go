@@ -172,29 +172,6 @@ func (e *Edge) watch(ctx context.Context) error {
 	return errors.New("the watch ended without an error")
 }
 
-// compareRest is how many times what a compare took the next one waits at least: with very
-// many certificates it takes minutes, and must not be all that a core does.
-const compareRest = 20
-
-// sweep compares everything with the Feed from time to time, which repairs whatever a
-// watch lost and tries damaged records again.
-func (e *Edge) sweep(ctx context.Context) {
-	timer := time.NewTimer(e.cfg.Timeouts.Compare)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		begin := time.Now()
-		if _, err := e.holdings.reconcile(ctx, false); err != nil && ctx.Err() == nil {
-			e.log.Warn("comparing with the store failed", "err", err)
-		}
-		timer.Reset(max(e.cfg.Timeouts.Compare, compareRest*time.Since(begin)))
-	}
-}
-
 func (e *Edge) pause() *pause {
 	return &pause{next: min(50*time.Millisecond, e.cfg.Timeouts.Retry), most: e.cfg.Timeouts.Retry}
 }

@@ -137,6 +137,16 @@ func (w *world) behind(records ...lacre.Record) int64 {
 	return revision
 }
 
+// refused stores a version that the edge cannot serve, and waits until it says so.
+func (w *world) refused(records ...lacre.Record) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := w.edge.Applied(ctx, w.write(lacre.Tx{Put: records})); err == nil || ctx.Err() != nil {
+		w.Errorf("Applied: got %v, want that the version cannot be served", err)
+	}
+}
+
 // TestFailStatic: without its feed an edge serves what it knows, and catches up when
 // the feed is back.
 func TestFailStatic(t *testing.T) {

@@ -273,6 +273,36 @@ func TestKeyThatDoesNotOpen(t *testing.T) {
 	}
 }
 
+// TestRotationToAKeyThatDoesNotOpen: the old certificate stays, who waits for the new one is
+// told so, and it is served once its key opens.
+func TestRotationToAKeyThatDoesNotOpen(t *testing.T) {
+	w, _ := newFaultyWorld(t)
+	_, c := w.site("a.example.com")
+	before := w.serial("a.example.com")
+	w.box.broken.Store(true)
+	c.Version++
+	next := w.leaf([]string{"a.example.com"})
+	revision := w.behind(c, w.version(c.ID, c.Version, next))
+	if err := w.edge.Applied(t.Context(), revision); !errors.Is(err, errBroken) {
+		t.Errorf("Applied: got %v, want that the key does not open", err)
+	}
+	w.site("b.example.com") // which waits until it is applied
+	if got := w.serial("a.example.com"); got != before {
+		t.Errorf("got leaf %s, want the old one", got)
+	}
+	w.box.broken.Store(false)
+	if err := w.edge.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.applied(revision)
+	if got, want := w.serial("a.example.com"), next.Cert.SerialNumber.String(); got != want {
+		t.Errorf("got leaf %s once the key opens, want %s", got, want)
+	}
+	if n := w.edge.Status().Damaged; n != 0 {
+		t.Errorf("got %d damaged after the repair, want none", n)
+	}
+}
+
 func TestPlainBytesOnTheTLSPort(t *testing.T) {
 	w := newWorld(t)
 	raw, err := net.Dial("tcp", w.addr)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -22,7 +23,7 @@ type holdings struct {
 	mu           sync.Mutex
 	sites        map[string]*site // by domain id
 	certificates map[certificateKey]*served
-	damaged      map[string]error    // by "domain/<id>" or "certificate/<id>"
+	damaged      map[string]damage   // by "domain/<id>", "certificate/<id>" or "crl/<id>"
 	removed      map[string]struct{} // domains removed while a compare runs; else nil
 	round        uint32              // of the compare that runs, or ran last
 	names        map[string]string   // ids of projects and instances, held once
@@ -31,8 +32,15 @@ type holdings struct {
 func newHoldings(e *Edge) *holdings {
 	return &holdings{
 		edge: e, sites: make(map[string]*site),
-		certificates: make(map[certificateKey]*served), damaged: make(map[string]error), names: make(map[string]string),
+		certificates: make(map[certificateKey]*served), damaged: make(map[string]damage), names: make(map[string]string),
 	}
+}
+
+// damage is why something is not served as it is stored.
+type damage struct {
+	err         error
+	certificate *served // whose newest version could not be read or opened; else nil
+	revision    int64   // that brought it, 0 when that is not known
 }
 
 // counts is for Status: how many certificates are held, how many records are damaged.
@@ -46,7 +54,7 @@ func (h *holdings) counts() (certificates, damaged int) {
 // not applied as a whole and must be applied again; doing so twice is harmless.
 func (h *holdings) apply(ctx context.Context, change lacre.Change) error {
 	for _, bad := range change.Unreadable {
-		h.markUnreadable(bad)
+		h.markUnreadable(bad, change.Revision)
 	}
 	for _, record := range change.Put {
 		var err error
@@ -192,8 +200,9 @@ func (h *holdings) rivals(s *site) []*site {
 	return h.edge.index.others(s)
 }
 
-// markUnreadable marks what is damaged and of any concern here.
-func (h *holdings) markUnreadable(bad *lacre.UnreadableError) {
+// markUnreadable marks what is damaged and of any concern here. The revision is that of the
+// change that brought it, 0 when it was found otherwise.
+func (h *holdings) markUnreadable(bad *lacre.UnreadableError, revision int64) {
 	var of certificateKey
 	switch r := bad.Record.(type) {
 	case *lacre.Domain:
@@ -208,17 +217,50 @@ func (h *holdings) markUnreadable(bad *lacre.UnreadableError) {
 		return
 	}
 	h.mu.Lock()
-	held := h.certificates[of] != nil
+	c := h.certificates[of]
 	h.mu.Unlock()
-	if held {
-		h.mark("certificate/"+of.id, bad)
+	if c != nil {
+		h.markCertificate(c, revision, bad)
 	}
 }
 
+// markCertificate notes that the newest version of c cannot be read or opened.
+func (h *holdings) markCertificate(c *served, revision int64, err error) {
+	h.markAs("certificate/"+c.key.id, damage{err: err, certificate: c, revision: revision})
+}
+
 // mark notes damage for Status and the log. The error says where, never what was in it.
-func (h *holdings) mark(what string, err error) {
-	h.edge.log.Error("damaged; the last good value stays", "what", what, "err", err)
+func (h *holdings) mark(what string, err error) { h.markAs(what, damage{err: err}) }
+
+func (h *holdings) markAs(what string, d damage) {
+	h.edge.log.Error("damaged; the last good value stays", "what", what, "err", d.err)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.damaged[what] = err
+	h.damaged[what] = d
+}
+
+// unserved returns why a version of that revision is not served, nil if it is or there is
+// none. It looks at nothing but damage, of which there is none as a rule.
+func (h *holdings) unserved(revision int64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for what, d := range h.damaged {
+		if d.revision == revision {
+			return fmt.Errorf("%s: %w", what, d.err)
+		}
+	}
+	return nil
+}
+
+// repair reads those certificates again whose newest version could not be read or opened.
+func (h *holdings) repair(ctx context.Context) error {
+	var some []*served
+	h.mu.Lock()
+	for _, d := range h.damaged {
+		if d.certificate != nil {
+			some = append(some, d.certificate)
+		}
+	}
+	h.mu.Unlock()
+	return h.fetchAll(ctx, some, newer)
 }

@@ -124,7 +124,7 @@ func TestNotAfterFollowsWhatIsServed(t *testing.T) {
 	c.Version++
 	bad := w.version(c.ID, c.Version, w.leaf([]string{"a.example.com"}))
 	bad.SealedKey = []byte("junk")
-	w.store(c, bad)
+	w.refused(c, bad)
 	if got := served(); got != float64(end.Unix()) {
 		t.Errorf("after a damaged version: got %v, want %v of the one that is served", got, end.Unix())
 	}
@@ -169,7 +169,7 @@ func TestNoKeyMaterialInTheLog(t *testing.T) {
 	bad := w.version(c.ID, c.Version, w.leaf([]string{"a.example.com"}))
 	secret := w.box.keys[string(bad.SealedKey)]
 	bad.Chain[0] = w.leaf([]string{"a.example.com"}).Cert.Raw // the key is another's
-	w.store(c, bad)
+	w.refused(c, bad)
 	w.dial("unknown.test")
 	log := w.log.String()
 	if !strings.Contains(log, "damaged") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,6 +18,39 @@ const (
 	batchSize = 256
 	loaders   = 4
 )
+
+// compareRest is how many times what a compare took the next one waits at least, but not for
+// longer than longestRest: with very many certificates a compare takes minutes, and must not
+// be all that a core does.
+const (
+	compareRest = 20
+	longestRest = time.Hour
+)
+
+// sweep compares everything with the Feed from time to time, which repairs whatever a
+// watch lost. While that rests, what is damaged is tried again.
+func (e *Edge) sweep(ctx context.Context) {
+	ticks := time.NewTicker(e.cfg.Timeouts.Compare)
+	defer ticks.Stop()
+	for rest := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		begin := time.Now()
+		var err error
+		if begin.Before(rest) {
+			err = e.holdings.repair(ctx)
+		} else {
+			_, err = e.holdings.reconcile(ctx, false)
+			rest = time.Now().Add(min(compareRest*time.Since(begin), longestRest))
+		}
+		if err != nil && ctx.Err() == nil {
+			e.log.Warn("comparing with the store failed", "err", err)
+		}
+	}
+}
 
 // reconcile makes the edge hold what the Feed has and returns the revision it is
 // complete up to. It is the first load, the way back after a compaction and, running
@@ -74,7 +108,7 @@ func (h *holdings) compareAll(ctx context.Context, last bool) (int64, error) {
 	}
 	h.edge.finder.close() // what it reads later would not be compared any more
 	for _, bad := range unreadable {
-		h.markUnreadable(bad)
+		h.markUnreadable(bad, 0)
 		if d, ok := bad.Record.(*lacre.Domain); ok {
 			h.see(d.ID) // the last good value stays
 		}

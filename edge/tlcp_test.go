@@ -417,7 +417,7 @@ func TestDamagedSM2VersionIsNotServed(t *testing.T) {
 		c.Version++
 		v := w.dualVersion(c.ID, c.Version, ca.Dual(t, sites))
 		damage(v)
-		w.store(c, v)
+		w.refused(c, v)
 		if got := serials(w.connectTLCP(ca, sites[0])); got != serialsOf(good) {
 			t.Errorf("%s: got serials %v, want those of the last good version", name, got)
 		}
