@@ -1,6 +1,10 @@
 package layout
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // access is how a configuration verifies clients.
 type access struct {
@@ -48,6 +52,7 @@ func (f *finder) served(p *Pair, named bool, why string) {
 	if why != "" {
 		for _, h := range p.Hosts {
 			f.skip(p.Cert, h.Name+" is not bound: "+why)
+			f.unlike[strings.ToLower(h.Name)] = true
 		}
 		p.Hosts = nil
 		return
@@ -55,4 +60,14 @@ func (f *finder) served(p *Pair, named bool, why string) {
 	if named && len(p.Hosts) > 0 && p.Hosts[0].Derived { // all names it has are patterns
 		p.Hosts = nil
 	}
+}
+
+// bindable takes away the hosts that somewhere are verified as Lacre does not: whatever else
+// names them without verifying, another server or another configuration, would let in who
+// did not get in.
+func (f *finder) bindable(pairs []*Pair) []*Pair {
+	for _, p := range pairs {
+		p.Hosts = slices.DeleteFunc(p.Hosts, func(h Host) bool { return f.unlike[h.Name] && !h.Verify })
+	}
+	return pairs
 }

@@ -85,7 +85,7 @@ func Find(paths ...string) (*Found, error) {
 		}
 	}
 	f.match()
-	return &Found{Pairs: merged(f.pairs), Notes: f.notes}, nil
+	return &Found{Pairs: f.bindable(merged(f.pairs)), Notes: f.notes}, nil
 }
 
 // finder collects what is found.
@@ -96,10 +96,11 @@ type finder struct {
 	loose   []*contents          // PEM files that no configuration names, to be matched
 	pairs   []*Pair
 	notes   []Note
+	unlike  map[string]bool // hosts, in lower case, that some configuration verifies as Lacre does not
 }
 
 func newFinder() *finder {
-	return &finder{files: map[string]*contents{}, entered: map[string]bool{}, configs: map[string]bool{}}
+	return &finder{files: map[string]*contents{}, entered: map[string]bool{}, configs: map[string]bool{}, unlike: map[string]bool{}}
 }
 
 func (f *finder) skip(path, reason string) {

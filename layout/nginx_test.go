@@ -77,6 +77,22 @@ func TestNginxVerificationThatIsNotOurs(t *testing.T) {
 		"FAILED gone.pem: named in nginx.conf:2: no such file")
 }
 
+// A host that is verified in another way somewhere is not bound, whoever else names it.
+func TestHostOfTwoWhomLacreVerifiesOtherwise(t *testing.T) {
+	f := newTree(t)
+	f.pair("n.crt", "n.key", "secure.test", "open.test")
+	f.combined("h.pem", "Secure.test", "other.test")
+	f.write("ca.pem", f.ca.PEM())
+	f.write("nginx.conf", `http {
+	ssl_certificate n.crt; ssl_certificate_key n.key; ssl_client_certificate ca.pem;
+	server { listen 443 ssl; server_name secure.test open.test; }
+	server { listen 444 ssl; server_name secure.test; ssl_verify_client optional; }
+}`)
+	f.write("haproxy.cfg", "frontend f\n  bind :443 ssl crt ROOT/h.pem\n")
+	pairs, _ := f.find()
+	f.want("pairs", pairs, "n.crt n.key open.test", "h.pem h.pem other.test")
+}
+
 func TestNginxFaults(t *testing.T) {
 	f := newTree(t)
 	f.pair("a.crt", "a.key", "a.test")
