@@ -65,6 +65,9 @@ func (t *target) flags(f *pflag.FlagSet) {
 // complete adds what flags and variables left open from the data directory.
 func (t *target) complete(env map[string]string) error {
 	t.Password, t.Token = env["LACRE_PASSWORD"], env["LACRE_TOKEN"]
+	if t.DataDir != env["LACRE_DATA_DIR"] && t.APIURL == env["LACRE_API_URL"] {
+		t.APIURL = "" // --data-dir says which lacre is meant, whatever the variable says
+	}
 	if t.DataDir != "" {
 		if err := t.fromDataDir(); err != nil {
 			return err
@@ -91,10 +94,13 @@ func (t *target) fromDataDir() error {
 	for _, set := range []struct {
 		to   *string
 		from string
-	}{{&t.APIURL, e.APIURL}, {&t.Project, c.ProjectID}, {&t.Account, c.DomainName}, {&t.User, c.UserName}, {&t.Password, c.Password}} {
+	}{{&t.APIURL, e.APIURL}, {&t.Project, c.ProjectID}, {&t.Account, c.DomainName}, {&t.User, c.UserName}} {
 		if *set.to == "" {
 			*set.to = set.from
 		}
+	}
+	if t.Password == "" && t.User == c.UserName { // it is nobody else's
+		t.Password = c.Password
 	}
 	return nil
 }
