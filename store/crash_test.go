@@ -13,14 +13,11 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 
 	"lacre"
 	"lacre/store"
 )
-
-func withRange(end string) clientv3.OpOption { return clientv3.WithRange(end) }
 
 // The test binary also serves as the process that is killed: LACRE_STORE_CHILD says what
 // it does, in the directory LACRE_STORE_DIR.
