@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,15 +45,16 @@ func (f *finder) served(p *Pair, named bool, why string) {
 			p.Hosts[i].Verify = true
 		}
 	}
+	f.forbid(p.Hosts, why)
 	before := len(f.pairs)
 	f.named(p)
 	if len(f.pairs) == before {
 		return
 	}
 	if why != "" {
+		f.forbid(p.Hosts, why) // which may be those of the leaf only now
 		for _, h := range p.Hosts {
 			f.skip(p.Cert, h.Name+" is not bound: "+why)
-			f.unlike[strings.ToLower(h.Name)] = true
 		}
 		p.Hosts = nil
 		return
@@ -62,12 +64,33 @@ func (f *finder) served(p *Pair, named bool, why string) {
 	}
 }
 
-// bindable takes away the hosts that somewhere are verified as Lacre does not: whatever else
-// names them without verifying, another server or another configuration, would let in who
-// did not get in.
-func (f *finder) bindable(pairs []*Pair) []*Pair {
-	for _, p := range pairs {
-		p.Hosts = slices.DeleteFunc(p.Hosts, func(h Host) bool { return f.unlike[h.Name] && !h.Verify })
+// forbid keeps hosts from being bound with any pair: another one, of another server, would
+// serve them without what their clients had to show here. So would a wildcard.
+func (f *finder) forbid(hosts []Host, why string) {
+	if why == "" {
+		return
 	}
-	return pairs
+	for _, h := range hosts {
+		name := plainHost(h.Name)
+		f.forbidden[name] = cmp.Or(f.forbidden[name], why)
+		if _, parent, ok := strings.Cut(name, "."); ok {
+			f.forbidden["*."+parent] = cmp.Or(f.forbidden["*."+parent], "it stands for "+name+" too, with "+why)
+		}
+	}
 }
+
+// withhold takes the hosts away that are not to be bound, unless their clients are verified.
+func (f *finder) withhold(pairs []*Pair) {
+	for _, p := range pairs {
+		p.Hosts = slices.DeleteFunc(p.Hosts, func(h Host) bool {
+			why := f.forbidden[plainHost(h.Name)]
+			if why == "" || h.Verify {
+				return false
+			}
+			f.skip(p.Cert, h.Name+" is not bound: "+why)
+			return true
+		})
+	}
+}
+
+func plainHost(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }

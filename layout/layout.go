@@ -85,7 +85,9 @@ func Find(paths ...string) (*Found, error) {
 		}
 	}
 	f.match()
-	return &Found{Pairs: f.bindable(merged(f.pairs)), Notes: f.notes}, nil
+	pairs := merged(f.pairs)
+	f.withhold(pairs) // when all that forbids a host was read
+	return &Found{Pairs: pairs, Notes: f.notes}, nil
 }
 
 // finder collects what is found.
@@ -96,11 +98,12 @@ type finder struct {
 	loose   []*contents          // PEM files that no configuration names, to be matched
 	pairs   []*Pair
 	notes   []Note
-	unlike  map[string]bool // hosts, in lower case, that some configuration verifies as Lacre does not
+
+	forbidden map[string]string // hosts that are not to be bound, and why
 }
 
 func newFinder() *finder {
-	return &finder{files: map[string]*contents{}, entered: map[string]bool{}, configs: map[string]bool{}, unlike: map[string]bool{}}
+	return &finder{files: map[string]*contents{}, entered: map[string]bool{}, configs: map[string]bool{}, forbidden: map[string]string{}}
 }
 
 func (f *finder) skip(path, reason string) {

@@ -164,6 +164,7 @@ func (n *nginx) server(d *directive, s nginxScope) {
 	hosts, named := n.hosts(d)
 	a := access{verify: s.verify, ca: s.ca, crl: s.crl, on: "on", setting: "ssl_verify_client"}
 	why := a.unlike()
+	n.forbid(hosts, why) // also where no certificate can be read
 	pairs := n.sm2Pair(d, s.sm2)
 	for i, cert := range s.certs {
 		if i >= len(s.keys) {

@@ -77,20 +77,38 @@ func TestNginxVerificationThatIsNotOurs(t *testing.T) {
 		"FAILED gone.pem: named in nginx.conf:2: no such file")
 }
 
-// A host that is verified in another way somewhere is not bound, whoever else names it.
-func TestHostOfTwoWhomLacreVerifiesOtherwise(t *testing.T) {
+// What one server keeps from being bound is not bound with the pair of another either.
+func TestVerificationThatIsNotOursElsewhere(t *testing.T) {
 	f := newTree(t)
-	f.pair("n.crt", "n.key", "secure.test", "open.test")
-	f.combined("h.pem", "Secure.test", "other.test")
+	f.pair("a.crt", "a.key", "a.test", "b.test", "c.test", "e.test")
+	f.pair("b.crt", "b.key", "b.test", "*.d.test")
+	f.combined("h.pem", "a.test", "c.test", "e.test")
 	f.write("ca.pem", f.ca.PEM())
 	f.write("nginx.conf", `http {
-	ssl_certificate n.crt; ssl_certificate_key n.key; ssl_client_certificate ca.pem;
-	server { listen 443 ssl; server_name secure.test open.test; }
-	server { listen 444 ssl; server_name secure.test; ssl_verify_client optional; }
+	ssl_client_certificate ca.pem;
+	server { server_name B.test; ssl_certificate b.crt; ssl_certificate_key b.key; }
+	server { server_name *.d.test; ssl_certificate b.crt; ssl_certificate_key b.key; }
+	server { server_name a.test b.test; ssl_certificate a.crt; ssl_certificate_key a.key; ssl_verify_client optional; }
+	server { server_name c.test; ssl_certificate $x.crt; ssl_certificate_key a.key; ssl_verify_client optional_no_ca; }
+	server { server_name x.d.test; ssl_certificate gone.crt; ssl_certificate_key a.key; ssl_verify_client optional; }
+	server { server_name e.test; ssl_certificate a.crt; ssl_certificate_key a.key; ssl_verify_client on; ssl_crl gone.pem; }
+	server { server_name f.test; ssl_certificate a.crt; ssl_certificate_key a.key; }
 }`)
-	f.write("haproxy.cfg", "frontend f\n  bind :443 ssl crt ROOT/h.pem\n")
-	pairs, _ := f.find()
-	f.want("pairs", pairs, "n.crt n.key open.test", "h.pem h.pem other.test")
+	f.write("haproxy.cfg", "frontend f\n  bind :443 ssl crt ROOT/h.pem")
+	pairs, notes := f.find()
+	f.want("pairs", pairs, "b.crt b.key", "a.crt a.key f.test", "h.pem h.pem")
+	const optional, own = "ssl_verify_client optional", ": Lacre verifies every client of a domain or none; bind it yourself"
+	f.want("notes", notes,
+		"a.crt: a.test is not bound: "+optional+own,
+		"a.crt: b.test is not bound: "+optional+own,
+		"nginx.conf:6: $x.crt has a variable in it; import the files it stands for by themselves",
+		"FAILED gone.crt: named in nginx.conf:7: no such file or directory",
+		"FAILED gone.pem: named in nginx.conf:8: no such file",
+		"b.crt: b.test is not bound: "+optional+own,
+		"b.crt: *.d.test is not bound: it stands for x.d.test too, with "+optional+own,
+		"h.pem: a.test is not bound: "+optional+own,
+		"h.pem: c.test is not bound: ssl_verify_client optional_no_ca"+own,
+		"h.pem: e.test is not bound: the revocation lists of its clients are not there")
 }
 
 func TestNginxFaults(t *testing.T) {

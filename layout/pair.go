@@ -23,10 +23,12 @@ func (f *finder) named(p *Pair) {
 		}
 	}
 	if p.CA != "" && len(f.open(p.CA).certs) == 0 {
+		f.forbid(p.Hosts, "the CA of its clients is not there")
 		f.fail(p.CA, "named in "+p.Origin+": "+cmp.Or(f.open(p.CA).fault, "no certificate in it"))
 		return
 	}
 	if p.CRL != "" && !isFile(p.CRL) {
+		f.forbid(p.Hosts, "the revocation lists of its clients are not there")
 		f.fail(p.CRL, "named in "+p.Origin+": no such file")
 		return
 	}
