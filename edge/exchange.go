@@ -47,7 +47,7 @@ func newExchange(w http.ResponseWriter, r *http.Request, c *conn) *exchange {
 	// is spoken over HTTP/2 only.
 	silent := r.ProtoMajor == 2 && isGRPC(r)
 	if r.Body != nil && r.Body != http.NoBody && !silent {
-		x.body = &body{ReadCloser: r.Body, control: &x.control, stall: x.stall}
+		x.body = &body{ReadCloser: r.Body, of: x}
 	}
 	return x
 }
@@ -68,13 +68,22 @@ func (x *exchange) request(ctx context.Context) *http.Request {
 // end lets go of the request. What is left of its body is read by the HTTP server,
 // which must not wait for it without a limit either.
 func (x *exchange) end() {
-	aborted := false
+	aborted := x.conn.edge.unfollow(x)
 	if x.cancel != nil {
-		aborted = x.conn.edge.unfollow(x)
 		x.cancel(nil)
 	}
 	if b := x.body; b != nil && !aborted && !b.ended.Load() && !b.stalled.Load() {
 		_ = x.control.SetReadDeadline(time.Now().Add(x.stall)) // fails on a closed connection only
+	}
+}
+
+// meanwhile does something unless end was called: then net/http has taken its stream back,
+// and would panic, or the connection is another request's by now.
+func (x *exchange) meanwhile(do func()) {
+	x.admission.mu.Lock()
+	defer x.admission.mu.Unlock()
+	if !x.admission.over {
+		do()
 	}
 }
 
@@ -153,10 +162,12 @@ func (x *exchange) start() {
 	case x.writing != nil:
 		x.writing.Reset(x.stall)
 	default:
-		x.writing = time.AfterFunc(x.stall, func() {
-			_ = x.control.SetWriteDeadline(past) // fails on a closed connection only
-		})
+		x.writing = time.AfterFunc(x.stall, func() { x.meanwhile(x.stopTaking) })
 	}
+}
+
+func (x *exchange) stopTaking() {
+	_ = x.control.SetWriteDeadline(past) // fails on a closed connection only
 }
 
 func (x *exchange) stop() {
@@ -170,8 +181,7 @@ var errStalled = errors.New("the request body stopped arriving")
 // body is a request body whose reads end when nothing arrives for a while.
 type body struct {
 	io.ReadCloser
-	control *http.ResponseController
-	stall   time.Duration
+	of      *exchange
 	reading *time.Timer
 	stalled atomic.Bool // written by the timer
 	broken  atomic.Bool // it could not be read: bad chunks, or another length than declared
@@ -182,9 +192,9 @@ type body struct {
 // Read is io.Reader's.
 func (b *body) Read(p []byte) (int, error) {
 	if b.reading == nil {
-		b.reading = time.AfterFunc(b.stall, b.giveUp)
+		b.reading = time.AfterFunc(b.of.stall, func() { b.of.meanwhile(b.giveUp) })
 	} else {
-		b.reading.Reset(b.stall)
+		b.reading.Reset(b.of.stall)
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.reading.Stop()
@@ -204,5 +214,5 @@ func (b *body) Read(p []byte) (int, error) {
 
 func (b *body) giveUp() {
 	b.stalled.Store(true)
-	_ = b.control.SetReadDeadline(past) // fails on a closed connection only
+	_ = b.of.control.SetReadDeadline(past) // fails on a closed connection only
 }

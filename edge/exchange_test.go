@@ -1,0 +1,46 @@
+package edge
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestLateTimers: a timer that fires when the handler is done touches nothing. Of HTTP/2,
+// net/http has taken the stream back by then, and panics; of HTTP/1.1 the connection is the
+// next request's.
+func TestLateTimers(t *testing.T) {
+	const stall = 20 * time.Millisecond
+	e, err := New(Config{Feed: silent{}, Sealer: fixed{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.stop()
+	for _, http2 := range []bool{false, true} {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			x := newExchange(w, r, &conn{edge: e, stall: stall})
+			defer x.end()
+			if r.URL.Path == "/late" {
+				x.start()
+				x.body.reading = time.AfterFunc(stall, func() { x.meanwhile(x.body.giveUp) })
+				return
+			}
+			time.Sleep(5 * stall)
+			if err := r.Context().Err(); err != nil || (r.ProtoMajor == 2) != http2 {
+				t.Errorf("%s: the next request ended: %v", r.Proto, err)
+			}
+		}))
+		s.EnableHTTP2 = http2
+		s.StartTLS()
+		defer s.Close()
+		for _, path := range []string{"/late", "/next"} {
+			resp, err := s.Client().Post(s.URL+path, "text/plain", strings.NewReader("some"))
+			if err != nil {
+				t.Fatalf("HTTP/2 %t, %s: %v", http2, path, err)
+			}
+			resp.Body.Close()
+		}
+	}
+}
