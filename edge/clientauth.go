@@ -26,7 +26,7 @@ type verified struct {
 	roots *bundle
 	lists digests
 	sent  []*x509.Certificate // as the client sent them
-	until time.Time           // end of the first certificate of the chain that ends
+	until time.Time           // see trust.endOf
 	// The values of Client-Cert and Client-Cert-Chain (RFC 9440), the latter empty when
 	// the leaf was issued by the trust root itself.
 	cert, chain string
@@ -51,7 +51,7 @@ func (t trust) verify(sent []*x509.Certificate, chains [][]*x509.Certificate, no
 		return nil, err
 	}
 	return &verified{
-		roots: t.roots, lists: digestsOf(t.lists), sent: sent, until: endOf(chain),
+		roots: t.roots, lists: digestsOf(t.lists), sent: sent, until: t.endOf(chain),
 		cert: byteSequence(chain[0]), chain: intermediates(chain),
 	}, nil
 }
@@ -99,14 +99,26 @@ func (t trust) chains(sent []*x509.Certificate, now time.Time) ([][]*x509.Certif
 	})
 }
 
-func endOf(chain []*x509.Certificate) time.Time {
+// endOf is the time after which a chain that is good now is so no more: the first of its
+// certificates has expired, or a list that it was held to is stale.
+func (t trust) endOf(chain []*x509.Certificate) time.Time {
 	end := chain[0].NotAfter
 	for _, cert := range chain[1:] {
-		if cert.NotAfter.Before(end) {
-			end = cert.NotAfter
+		end = earlier(end, cert.NotAfter)
+	}
+	for _, x := range t.lists {
+		for _, list := range x.over(chain) {
+			end = earlier(end, list.due)
 		}
 	}
 	return end
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // byteSequence writes a certificate as RFC 9440 does (RFC 8941, section 3.3.5).
@@ -132,17 +144,26 @@ func (e *Edge) admits(s *site, who *verified) bool {
 		return false
 	}
 	now := e.cfg.Now()
-	if s.trusts(who.roots, who.tlcp) && s.heeds(who.lists) {
-		return !now.After(who.until)
+	if until := who.standing(s); !until.IsZero() {
+		return !now.After(until)
 	}
 	return e.cfg.KeepConnections && e.verifiesAgain(s, who, now)
 }
 
-// verifiesAgain holds a client to the roots and lists of now, once for each of them.
-func (e *Edge) verifiesAgain(s *site, who *verified, now time.Time) bool {
-	if r := who.again.Load(); r != nil && s.trusts(r.roots, who.tlcp) && s.heeds(r.lists) {
-		return !now.After(r.until)
+// standing is until when a client is good under what the site holds clients to now. It is
+// zero when the client was not found good under that.
+func (who *verified) standing(s *site) time.Time {
+	if s.trusts(who.roots, who.tlcp) && s.heeds(who.lists) {
+		return who.until
 	}
+	if r := who.again.Load(); r != nil && s.trusts(r.roots, who.tlcp) && s.heeds(r.lists) {
+		return r.until
+	}
+	return time.Time{}
+}
+
+// verifiesAgain holds a client to the roots and lists of now.
+func (e *Edge) verifiesAgain(s *site, who *verified, now time.Time) bool {
 	for _, slot := range s.speaking(who.tlcp) {
 		v := slot.current.Load()
 		if v == nil {
@@ -166,7 +187,7 @@ func (t trust) until(who *verified, now time.Time) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	return endOf(chain), nil
+	return t.endOf(chain), nil
 }
 
 // verification is the part of a handshake that is about its client. Each connection has

@@ -103,16 +103,15 @@ func (t trust) verifyTLCP(sent []*x509.Certificate, leaves leafChains, now time.
 	}, nil
 }
 
-// allGood returns the first good chain of the signing certificate, and when the first
-// certificate of it, or of that of the encryption certificate, ends. Both leaves must
-// have one: whoever has the encryption key of an ECDHE suite reads what the client does.
+// allGood returns the first good chain of the signing certificate, and the time after which
+// it, or that of the encryption certificate, is good no more. Both leaves must have one: whoever has the encryption key of an ECDHE suite reads what the client does.
 func (t trust) allGood(leaves leafChains, now time.Time) (first []*x509.Certificate, until time.Time, err error) {
 	for i, chains := range leaves {
 		chain, err := t.good(chains, now)
 		if err != nil {
 			return nil, until, err
 		}
-		if end := endOf(chain); i == 0 || end.Before(until) {
+		if end := t.endOf(chain); i == 0 || end.Before(until) {
 			until = end
 		}
 		if i == 0 {

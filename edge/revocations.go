@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"iter"
 	"math/big"
 	"slices"
 	"time"
@@ -87,39 +88,43 @@ func (x *revocations) check(chain []*x509.Certificate, now time.Time) error {
 	if x == nil || x.unread {
 		return errUnread
 	}
-	if len(x.lists) == 0 {
-		return nil
-	}
-	last := len(chain) - 1
-	for i, cert := range chain[:last] {
-		if err := x.lists[keypair.IssuerID(chain[i+1])].check(cert, now); err != nil {
-			return err
-		}
-	}
-	return x.checkAnchor(chain[last], now)
-}
-
-// checkAnchor checks the end of a chain. An intermediate CA among the trust roots ends
-// one without its issuer, of which the name is known and not the key.
-func (x *revocations) checkAnchor(anchor *x509.Certificate, now time.Time) error {
-	if bytes.Equal(anchor.RawIssuer, anchor.RawSubject) {
-		return nil
-	}
-	for _, list := range x.lists {
-		if !bytes.Equal(list.issuer, anchor.RawIssuer) {
-			continue
-		}
-		if err := list.check(anchor, now); err != nil {
+	for cert, list := range x.over(chain) {
+		if err := list.check(cert, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *revocationList) check(cert *x509.Certificate, now time.Time) error {
-	if l == nil {
-		return nil // this CA has none
+// over are the certificates of a verified chain, each with a list of its issuer. A CA
+// without a list, and a root, which nobody revokes, are passed over. An intermediate CA
+// among the trust roots ends a chain without its issuer, of which the name is known and
+// not the key.
+func (x *revocations) over(chain []*x509.Certificate) iter.Seq2[*x509.Certificate, *revocationList] {
+	return func(yield func(*x509.Certificate, *revocationList) bool) {
+		if len(x.lists) == 0 {
+			return
+		}
+		last := len(chain) - 1
+		for i, cert := range chain[:last] {
+			list := x.lists[keypair.IssuerID(chain[i+1])]
+			if list != nil && !yield(cert, list) {
+				return
+			}
+		}
+		anchor := chain[last]
+		if bytes.Equal(anchor.RawIssuer, anchor.RawSubject) {
+			return
+		}
+		for _, list := range x.lists {
+			if bytes.Equal(list.issuer, anchor.RawIssuer) && !yield(anchor, list) {
+				return
+			}
+		}
 	}
+}
+
+func (l *revocationList) check(cert *x509.Certificate, now time.Time) error {
 	if _, revoked := l.serials[serialOf(cert.SerialNumber)]; revoked {
 		return errRevoked
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/big"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -239,110 +238,6 @@ func TestLongList(t *testing.T) {
 	}
 	if in, _ := w.asks("a.example.com", as(last)); in {
 		t.Error("a revoked client was let in")
-	}
-}
-
-// party is a domain whose clients are verified, and one of its clients.
-type party struct {
-	cert   *lacre.Certificate
-	client *http.Client
-	shown  *x509.Certificate // by the client; over TLCP its signing one
-	rotate func(roots ...*testcert.CA)
-}
-
-// partyTLS speaks HTTP/1.1 or HTTP/2 over TLS.
-func (w *world) partyTLS(http2 bool, ca *testcert.CA, validity testcert.Option) party {
-	w.Helper()
-	cert := w.certificate(w.leaf(sites), ca)
-	leaf := ca.Leaf(w, []string{"client"}, validity)
-	return party{cert, w.client(http2, as(leaf)), leaf.Cert, func(roots ...*testcert.CA) { w.rotate(cert, w.leaf(sites), roots...) }}
-}
-
-func (w *world) partyTLCP(ca *testcert.CA, validity testcert.Option) party {
-	w.Helper()
-	own := newSMCA(w)
-	cert := w.dual(own.Dual(w, sites), ca)
-	pair := ca.Dual(w, []string{"client"}, validity)
-	return party{cert, w.clientTLCP(own, withPair(w, pair)), pair.Sign.Cert, func(roots ...*testcert.CA) { w.rotateDual(cert, own.Dual(w, sites), roots...) }}
-}
-
-// TestOpenConnections: what a change of lists or trust roots means for the requests of a
-// connection made before, with the default and with KeepConnections.
-func TestOpenConnections(t *testing.T) {
-	for _, test := range []struct {
-		name      string
-		change    func(w *world, clock *shifting, p party, ca, other *testcert.CA)
-		end, keep bool // whether the next request is served
-	}{
-		{"nothing", func(*world, *shifting, party, *testcert.CA, *testcert.CA) {}, true, true},
-		{"a list that names others", func(w *world, _ *shifting, p party, ca, _ *testcert.CA) { w.revoke(p.cert, ca) }, false, true},
-		{"a list that names the client", func(w *world, _ *shifting, p party, ca, _ *testcert.CA) { w.revoke(p.cert, ca, p.shown) }, false, false},
-		{"a trust root more", func(_ *world, _ *shifting, p party, ca, other *testcert.CA) { p.rotate(ca, other) }, false, true},
-		{"another trust root", func(_ *world, _ *shifting, p party, _, other *testcert.CA) { p.rotate(other) }, false, false},
-		{"the client's certificate has expired", func(_ *world, clock *shifting, _ party, _, _ *testcert.CA) { clock.set(2 * time.Hour) }, false, false},
-		{"a new list, then expired", func(w *world, clock *shifting, p party, ca, _ *testcert.CA) {
-			w.revoke(p.cert, ca)
-			clock.set(2 * time.Hour)
-		}, false, false},
-	} {
-		for _, keep := range []bool{false, true} {
-			for _, protocol := range []string{"HTTP/1.1", "HTTP/2", "TLCP"} {
-				t.Run(test.name+" "+protocol, func(t *testing.T) {
-					clock := &shifting{}
-					w := newWorld(t, clock.config, func(c *edge.Config) { c.KeepConnections = keep })
-					now := time.Now()
-					validity := testcert.WithValidity(now.Add(-time.Hour), now.Add(time.Hour))
-					var opts []testcert.Option
-					if protocol == "TLCP" {
-						opts = append(opts, testcert.WithSM2())
-					}
-					ca, other := testcert.NewCA(t, "clients", opts...), testcert.NewCA(t, "others", opts...)
-					var p party
-					if protocol == "TLCP" {
-						p = w.partyTLCP(ca, validity)
-					} else {
-						p = w.partyTLS(protocol == "HTTP/2", ca, validity)
-					}
-					w.domain("a.example.com", []*lacre.Certificate{p.cert}, verifyClients)
-					if status, err := request(t, p.client, "https://a.example.com/"); status != 200 {
-						t.Fatalf("before: got %d, %v, want 200", status, err)
-					}
-					test.change(w, clock, p, ca, other)
-					want := map[bool]int{true: 200, false: http.StatusMisdirectedRequest}[keep && test.keep || !keep && test.end]
-					for range 2 { // what was decided once stays so
-						if status, err := request(t, p.client, "https://a.example.com/"); status != want {
-							t.Errorf("after, keep %t: got %d, %v, want %d", keep, status, err, want)
-						}
-						if want != 200 {
-							break // the connection has ended
-						}
-					}
-				})
-			}
-		}
-	}
-}
-
-// TestKeptConnectionsAreRevokedLater: a connection that was kept once is held to the
-// next list as well.
-func TestKeptConnectionsAreRevokedLater(t *testing.T) {
-	w := newWorld(t, func(c *edge.Config) { c.KeepConnections = true })
-	ca := testcert.NewCA(t, "clients")
-	leaf := ca.Leaf(t, []string{"client"})
-	cert := w.certificate(w.leaf([]string{"a.example.com"}), ca)
-	w.domain("a.example.com", []*lacre.Certificate{cert}, verifyClients)
-	client := w.client(true, as(leaf))
-	request(t, client, "https://a.example.com/")
-	list := w.revoke(cert, ca)
-	for range 2 {
-		if status, err := request(t, client, "https://a.example.com/"); status != 200 {
-			t.Fatalf("kept: got %d, %v, want 200", status, err)
-		}
-	}
-	list.Lists = w.revocationLists(cert, []*testcert.CA{ca}, ca.CRL(t, []*x509.Certificate{leaf.Cert})).Lists
-	w.store(list)
-	if status, err := request(t, client, "https://a.example.com/"); status != http.StatusMisdirectedRequest {
-		t.Errorf("revoked: got %d, %v, want 421", status, err)
 	}
 }
 

@@ -90,7 +90,7 @@ type admission struct {
 	mu    sync.Mutex
 	site  *site // as of which it is filed
 	filed []filed
-	due   *time.Timer // when the client's certificate has expired; nil if none was verified
+	due   *time.Timer // see arm; nil if no client was verified
 	over  bool        // its handler is done
 	ended bool        // by abort
 }
@@ -111,6 +111,7 @@ func (e *Edge) followLocked(x *exchange) bool {
 			return false
 		}
 		if s == a.site {
+			e.arm(x)
 			return true
 		}
 		e.unfile(a)
@@ -121,11 +122,23 @@ func (e *Edge) followLocked(x *exchange) bool {
 		for _, slot := range s.slots {
 			a.filed = append(a.filed, e.running.file(x, subject{certificate: slot}))
 		}
-		if who := x.conn.who; who != nil && a.due == nil { // certificates count whole seconds
-			a.due = time.AfterFunc(who.until.Sub(e.cfg.Now())+time.Second, func() { e.expired(x) })
-		}
 	}
 	return true
+}
+
+// arm has x looked at again when its client is good no more: the certificate has expired or
+// a revocation list is stale. Both count whole seconds.
+func (e *Edge) arm(x *exchange) {
+	a, who := &x.admission, x.conn.who
+	if who == nil || !a.site.verifyClient {
+		return
+	}
+	in := max(who.standing(a.site).Sub(e.cfg.Now()), 0) + time.Second
+	if a.due == nil {
+		a.due = time.AfterFunc(in, func() { e.recheck(x) })
+	} else {
+		a.due.Reset(in)
+	}
 }
 
 func (e *Edge) unfile(a *admission) {
@@ -176,28 +189,14 @@ func (e *Edge) changed(of subject) {
 	}
 }
 
-// expired is recheck at the end of a client's certificate, and later if the clock of the
-// machine was set back or the client is kept for another reason.
-func (e *Edge) expired(x *exchange) {
-	if e.recheck(x) {
-		x.admission.mu.Lock()
-		defer x.admission.mu.Unlock()
-		if !x.admission.over {
-			x.admission.due.Reset(time.Minute)
-		}
-	}
-}
-
-// recheck ends x if it would not be let in any more. It tells whether x goes on.
-func (e *Edge) recheck(x *exchange) bool {
+// recheck ends x if it would not be let in any more.
+func (e *Edge) recheck(x *exchange) {
 	x.admission.mu.Lock()
 	defer x.admission.mu.Unlock()
-	if e.followLocked(x) {
-		return true
+	if !e.followLocked(x) {
+		e.metrics.ended.Inc()
+		x.abort()
 	}
-	e.metrics.ended.Inc()
-	x.abort()
-	return false
 }
 
 // errPolicyChanged is the cause of a context that recheck ends.
