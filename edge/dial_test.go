@@ -2,16 +2,23 @@ package edge_test
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"lacre"
 	"lacre/edge"
 )
 
 // TestUpstreamConnectionsAreCapped: one client connection asks for more connections to an
-// upstream than there may be, and they are given back when it goes.
+// upstream than there may be. Those of other projects find some free all the same, and they
+// are given back when it goes.
 func TestUpstreamConnectionsAreCapped(t *testing.T) {
 	w := newWorld(t, func(c *edge.Config) { c.MaxConns = 10 })
 	var reached atomic.Int64
@@ -22,6 +29,9 @@ func TestUpstreamConnectionsAreCapped(t *testing.T) {
 		}
 	})
 	w.site("a.example.com", upstream(b.URL))
+	w.project = lacre.NewID()
+	w.store(&lacre.Project{ID: w.project, Name: w.project, Created: time.Now()})
+	w.site("other.example.com", upstream(backend(t, func(http.ResponseWriter, *http.Request) {}).URL))
 	client := w.client(true)
 	if status, err := request(t, client, "https://a.example.com/"); status != 200 { // one connection from here on
 		t.Fatalf("got %d, %v, want 200", status, err)
@@ -43,13 +53,60 @@ func TestUpstreamConnectionsAreCapped(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "10 of 30 requests to be under way and the others refused", func() bool {
-		return reached.Load() == 10 && refused.Load() == 20
+	eventually(t, "9 of 30 requests to be under way and the others refused", func() bool {
+		return reached.Load() == 9 && refused.Load() == 21
 	})
+	if status, err := request(t, client, "https://other.example.com/"); status != 200 {
+		t.Errorf("another project: got %d, %v, want 200", status, err)
+	}
 	cancel()
 	waiting.Wait()
 	eventually(t, "a place for another request", func() bool {
 		status, _ := request(t, client, "https://a.example.com/")
 		return status == 200
 	})
+}
+
+// TestPretendedGRPC: who says gRPC where it cannot be spoken is held to the limits of all
+// others, and so does not keep connections to upstreams for ever.
+func TestPretendedGRPC(t *testing.T) {
+	w := newWorld(t, func(c *edge.Config) {
+		c.Timeouts.Response, c.Timeouts.Stall = 300*time.Millisecond, 300*time.Millisecond
+	})
+	silent := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	})
+	secure := httptest.NewUnstartedServer(silent)
+	secure.TLS = &tls.Config{Certificates: []tls.Certificate{w.leaf([]string{"127.0.0.1"}).TLS()}}
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	w.site("http.example.com", upstream(backend(t, silent).URL))
+	w.site("https.example.com", upstream(secure.URL))
+	stuck, _ := io.Pipe()
+	for _, test := range []struct {
+		name, host string
+		http2      bool
+		body       io.Reader
+		want       int
+	}{
+		{"to HTTP/1.1", "http.example.com", true, nil, 504},
+		{"over HTTP/1.1", "https.example.com", false, nil, 504},
+		{"a body to HTTP/1.1", "http.example.com", true, io.MultiReader(strings.NewReader("some"), stuck), 408},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r, _ := http.NewRequest("POST", "https://"+test.host+"/", test.body)
+			r.Header.Set("Content-Type", "application/grpc")
+			resp, err := w.client(test.http2).Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != test.want {
+				t.Errorf("got %d, want %d", resp.StatusCode, test.want)
+			}
+		})
+	}
 }

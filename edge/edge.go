@@ -123,7 +123,7 @@ type Edge struct {
 	sessions tlcp.SessionCache // of TLCP, by ID
 
 	conns    atomic.Int64 // from clients
-	dialled  atomic.Int64 // to upstreams
+	dialled  shares       // to upstreams
 	upgrades upgrades
 	running  *running
 	secure   *http.Server

@@ -43,17 +43,18 @@ func newExchange(w http.ResponseWriter, r *http.Request, c *conn) *exchange {
 	c.handled.Store(true)
 	x := &exchange{ResponseWriter: w, in: r, conn: c, control: *http.NewResponseController(w), stall: c.stall, begin: time.Now()}
 	c.asking.Store(false)
-	// The silence of a gRPC client between two messages is part of its protocol, which
-	// is spoken over HTTP/2 only.
-	silent := r.ProtoMajor == 2 && isGRPC(r)
-	if r.Body != nil && r.Body != http.NoBody && !silent {
+	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &body{ReadCloser: r.Body, of: x}
 	}
 	return x
 }
 
-func isGRPC(r *http.Request) bool {
-	return strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+// isGRPC tells whether the request, whose site is known, is one of gRPC. That is spoken over
+// HTTP/2 only, on both sides: who says so otherwise pretends, and is not given the time that
+// streams have.
+func (x *exchange) isGRPC() bool {
+	return x.in.ProtoMajor == 2 && x.site.upstream.speaksHTTP2() &&
+		strings.HasPrefix(x.in.Header.Get("Content-Type"), "application/grpc")
 }
 
 // request returns the request to proxy.

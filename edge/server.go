@@ -147,6 +147,9 @@ func (e *Edge) pass(x *exchange, s *site, proxy http.Handler) {
 func (e *Edge) relay(x *exchange, proxy http.Handler) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(x.in.Context(), exchangeContext{}, x))
 	x.cancel = cancel
+	if x.isGRPC() { // the silence of its client between two messages is part of the protocol
+		x.body = nil
+	}
 	if !e.follow(x) {
 		misdirected(x, policyChanged)
 		return

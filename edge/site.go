@@ -154,6 +154,9 @@ func parseUpstream(text string) *upstream {
 	return &upstream{err: fmt.Errorf("upstream scheme %q: want http, https or h2c, or one of them and +proxyv2", u.Scheme)}
 }
 
+// speaksHTTP2 tells whether the upstream can speak HTTP/2: one of https may.
+func (u *upstream) speaksHTTP2() bool { return u.err == nil && (u.h2c || u.url.Scheme == "https") }
+
 // String is the upstream as the domain names it.
 func (u *upstream) String() string {
 	shown := *u.url

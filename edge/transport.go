@@ -46,13 +46,12 @@ func (t *router) RoundTrip(r *http.Request) (*http.Response, error) {
 	if x.site.upstream.own {
 		t = x.conn.routerOfItsOwn()
 	}
-	resp, err := t.choose(x.site.upstream, r)
+	resp, err := t.choose(x.site.upstream, x.isGRPC(), r)
 	x.asked, x.waited = true, time.Since(begin)
 	return resp, err
 }
 
-func (t *router) choose(u *upstream, r *http.Request) (*http.Response, error) {
-	grpc := isGRPC(r)
+func (t *router) choose(u *upstream, grpc bool, r *http.Request) (*http.Response, error) {
 	switch {
 	case u.err != nil:
 		return nil, u.err
