@@ -1,9 +1,13 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
+	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -23,5 +27,32 @@ func TestInventedNamesAreBounded(t *testing.T) {
 	}
 	if got := runtime.NumGoroutine() - before; got > looksWaiting+100 {
 		t.Errorf("%d names left %d goroutines, want %d at most", 2*looksWaiting, got, looksWaiting)
+	}
+}
+
+// TestZonedProxy: a listed proxy on a link is listed by whatever interface it comes in.
+func TestZonedProxy(t *testing.T) {
+	e := &Edge{cfg: Config{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("fe80::/64")}}}
+	for address, want := range map[string]bool{"fe80::1": true, "fe80::1%eth0": true, "fe80:1::1%eth0": false, "127.0.0.1": false} {
+		if got := e.mustIntroduce(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: got %t, want %t", address, got, want)
+		}
+	}
+}
+
+// TestPanicsAreNotForged: what a client makes net/http say is no panic, whatever it says.
+func TestPanicsAreNotForged(t *testing.T) {
+	for line, want := range map[string]bool{
+		"http: panic serving 127.0.0.1:1: boom":                         true,
+		"http2: panic serving 127.0.0.1:1: boom":                        true,
+		"http: invalid Cookie http: panic serving 127.0.0.1:1: forged":  false,
+		"http2: received GOAWAY, debug=\"http2: panic serving forged\"": false,
+	} {
+		var out bytes.Buffer
+		e := &Edge{log: slog.New(slog.NewTextHandler(&out, nil))}
+		serverLog{e}.Write([]byte(line))
+		if got := strings.Contains(out.String(), "a request panicked"); got != want {
+			t.Errorf("%s: got an error logged %t, want %t", line, got, want)
+		}
 	}
 }

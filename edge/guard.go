@@ -20,6 +20,8 @@ func (e *Edge) guarded(proxy *httputil.ReverseProxy) http.HandlerFunc {
 		switch {
 		case !asksPath(r):
 			refuse(w, http.StatusBadRequest, "The request target is not a path.")
+		case siteOf(r.Context()).upstream.leftBy(r.URL.Path):
+			refuse(w, http.StatusBadRequest, "The path leads out of what this host serves.")
 		case fields(r.Header) > maxFields:
 			refuse(w, http.StatusRequestHeaderFieldsTooLarge, "The request has too many header fields.")
 		case !oneLength(r.Header["Content-Length"]):
@@ -40,6 +42,30 @@ func (e *Edge) guarded(proxy *httputil.ReverseProxy) http.HandlerFunc {
 func asksPath(r *http.Request) bool {
 	u := r.URL
 	return u.Opaque == "" && (u.Host == "" || u.Host == r.Host) && !strings.Contains(u.RawQuery, " ")
+}
+
+// leftBy tells whether a path, behind the one that the upstream's URL has, leads out of that
+// once an upstream resolves its dots. It is read as the most lenient of them would: with
+// dots or slashes escaped, with backslashes for slashes, with parameters ("..;x"), and with
+// no part for what is between two slashes.
+func (u *upstream) leftBy(path string) bool {
+	if u.err != nil || strings.Trim(u.url.Path, "/") == "" {
+		return false
+	}
+	depth := 0
+	for part := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
+		switch part, _, _ = strings.Cut(part, ";"); part {
+		case "", ".":
+		case "..":
+			depth--
+		default:
+			depth++
+		}
+		if depth < 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func fields(h http.Header) (n int) {

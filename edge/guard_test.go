@@ -140,3 +140,36 @@ func TestUpstreamThatIsTheEdge(t *testing.T) {
 		}
 	})
 }
+
+// TestBasePath: where an upstream has a path of its own nobody is led out of it, however the
+// way is spelled. Dots that stay inside are passed on as they are.
+func TestBasePath(t *testing.T) {
+	w := newWorld(t)
+	address, lines := rawUpstream(t, emptyAnswer)
+	w.site("a.example.com", upstream(address+"/base"))
+	for target, status := range map[string]int{
+		"/..": 400, "/../": 400, "/../x": 400, "/x/../../y": 400, "//../x": 400, "/x//../../y": 400, "/./../x": 400,
+		"/%2e%2e/x": 400, "/.%2E/x": 400, "/..%2fx": 400, "/x/..%2f..%2fy": 400, "/..;a=b/x": 400,
+		"/..\\x": 400, "/%5c..%5c..": 400, "/x/..?/../..": 200, "/x/../y": 200, "/x/y/../../z": 200, "/...": 200, "/..x/": 200,
+	} {
+		c := w.connect("a.example.com")
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: a.example.com\r\n\r\n", target)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := ""
+		if resp.StatusCode == 200 {
+			sent = <-lines
+		}
+		if want := "GET /base" + target + " HTTP/1.1"; resp.StatusCode != status || status == 200 && sent != want {
+			t.Errorf("%s: got %d, the upstream was asked %q, want %d and, if asked, %q", target, resp.StatusCode, sent, status, want)
+		}
+	}
+	w.site("root.example.com", upstream(address+"/"))
+	c := w.connect("root.example.com")
+	io.WriteString(c, "GET /../x HTTP/1.1\r\nHost: root.example.com\r\n\r\n")
+	if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 200 {
+		t.Errorf("below the root there is nothing: got %v, %v, want 200", resp, err)
+	}
+}

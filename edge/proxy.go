@@ -65,7 +65,7 @@ func (e *Edge) rewrite(r *httputil.ProxyRequest) {
 // does not know that a TLCP connection is secure.
 func forward(h http.Header, in *http.Request, secure bool) {
 	for name := range h {
-		if isForwarding(name) {
+		if isOurs(name) {
 			delete(h, name)
 		}
 	}
@@ -95,13 +95,17 @@ func identify(h http.Header, in *http.Request) {
 	}
 }
 
-// isForwarding tells whether a header, spelled in any way that a lenient upstream
-// reads as the same name, says who the client is: X-Forwarded-*, X-Real-IP,
-// Forwarded (RFC 7239) and Client-Cert* (RFC 9440).
-func isForwarding(name string) bool {
-	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-	return name == "forwarded" || name == "x-real-ip" ||
-		strings.HasPrefix(name, "x-forwarded-") || strings.HasPrefix(name, "client-cert")
+// isOurs tells whether a header, spelled in any way that a lenient upstream (one of CGI)
+// reads as the same name, is for this edge to set: who the client is by X-Forwarded-*,
+// X-Real-IP, Forwarded (RFC 7239) and Client-Cert* (RFC 9440), the id of the request, and
+// how long it is, which the transport says. Proxy is nobody's: CGI would read the address
+// of a proxy there (httpoxy, CVE-2016-5385).
+func isOurs(name string) bool {
+	switch name = strings.ToLower(strings.ReplaceAll(name, "_", "-")); name {
+	case "forwarded", "x-real-ip", "x-request-id", "content-length", "transfer-encoding", "proxy":
+		return true
+	}
+	return strings.HasPrefix(name, "x-forwarded-") || strings.HasPrefix(name, "client-cert")
 }
 
 func clientIP(remote string) netip.Addr {

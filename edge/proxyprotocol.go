@@ -46,7 +46,10 @@ func (e *Edge) introduce(c *conn) bool {
 	return false
 }
 
+// mustIntroduce tells whether peer is listed. A prefix has no zone, and would contain no
+// link-local address that has one.
 func (e *Edge) mustIntroduce(peer netip.Addr) bool {
+	peer = peer.WithZone("")
 	return slices.ContainsFunc(e.cfg.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(peer) })
 }
 

@@ -45,12 +45,12 @@ func (e *Edge) httpServer(handler http.HandlerFunc) *http.Server {
 }
 
 // serverLog is where net/http complains. A panic is ours to mend; the rest is caused by
-// clients and sampled.
+// clients, who may have it say anything further on, and sampled.
 type serverLog struct{ edge *Edge }
 
 // Write is io.Writer's.
 func (l serverLog) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("panic")) {
+	if bytes.HasPrefix(line, []byte("http: panic serving ")) || bytes.HasPrefix(line, []byte("http2: panic serving ")) {
 		l.edge.log.Error("a request panicked", "err", string(line))
 	} else {
 		l.edge.sampled.debug(l.edge.log, "http", "err", string(line))
@@ -136,6 +136,9 @@ func (e *Edge) pass(x *exchange, s *site, proxy http.Handler) {
 	switch {
 	case x.in.Method == http.MethodConnect:
 		refuse(x, http.StatusMethodNotAllowed, "CONNECT is not supported.")
+	case x.in.Method == "PRI": // net/http takes it for HTTP/2, over HTTP/1.1 too
+		x.Header().Set("Connection", "close")
+		refuse(x, http.StatusHTTPVersionNotSupported, "HTTP/2 begins otherwise.")
 	case s.upstream == nil:
 		builtInPage(x, s)
 	default:

@@ -148,6 +148,7 @@ func TestSmuggling(t *testing.T) {
 		{"HTTP/1.2", "GET /p HTTP/1.2\r\n" + host + "\r\n", 200, `GET /p 0[] ""`},
 		{"HTTP/2 in clear letters", "GET /p HTTP/2.0\r\n" + host + "\r\n", 505, ""},
 		{"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 421, ""},
+		{"the preface of HTTP/2 with a host", "PRI * HTTP/2.0\r\n" + host + "Content-Length: 5\r\n\r\nhello", 505, ""},
 		{"a body of GET", get + "Content-Length: 5\r\n\r\nhello", 200, `GET /p 5[] "hello"`},
 		{"a length that Connection names", post + "Connection: Content-Length\r\nContent-Length: 5\r\n\r\nhello", 200, `POST /p 5[] "hello"`},
 		{"a host that Connection names", get + "Connection: Host\r\n\r\n", 200, `GET /p 0[] ""`},
