@@ -137,29 +137,27 @@ func intermediates(chain []*x509.Certificate) string {
 }
 
 // admits tells whether a client that was verified earlier may send a request to the site
-// as it is now. When trust roots or lists have changed, its connection has ended, unless
-// the edge keeps connections: then the client is verified anew.
+// as it is now. When trust roots or lists have changed, or what it was verified by has
+// ended, so has its connection, unless the edge keeps connections: then the client is
+// verified anew, and another of its chains may be good.
 func (e *Edge) admits(s *site, who *verified) bool {
 	if who == nil {
 		return false
 	}
 	now := e.cfg.Now()
-	if until := who.standing(s); !until.IsZero() {
-		return !now.After(until)
-	}
-	return e.cfg.KeepConnections && e.verifiesAgain(s, who, now)
+	return !now.After(who.standing(s)) || e.cfg.KeepConnections && e.verifiesAgain(s, who, now)
 }
 
-// standing is until when a client is good under what the site holds clients to now. It is
-// zero when the client was not found good under that.
-func (who *verified) standing(s *site) time.Time {
+// standing is until when a client is good under what the site holds clients to now, as far
+// as it was verified. It is zero when it was not under that.
+func (who *verified) standing(s *site) (until time.Time) {
 	if s.trusts(who.roots, who.tlcp) && s.heeds(who.lists) {
-		return who.until
+		until = who.until
 	}
-	if r := who.again.Load(); r != nil && s.trusts(r.roots, who.tlcp) && s.heeds(r.lists) {
-		return r.until
+	if r := who.again.Load(); r != nil && r.until.After(until) && s.trusts(r.roots, who.tlcp) && s.heeds(r.lists) {
+		until = r.until
 	}
-	return time.Time{}
+	return until
 }
 
 // verifiesAgain holds a client to the roots and lists of now.

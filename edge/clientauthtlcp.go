@@ -104,7 +104,8 @@ func (t trust) verifyTLCP(sent []*x509.Certificate, leaves leafChains, now time.
 }
 
 // allGood returns the first good chain of the signing certificate, and the time after which
-// it, or that of the encryption certificate, is good no more. Both leaves must have one: whoever has the encryption key of an ECDHE suite reads what the client does.
+// it, or that of the encryption certificate, is good no more. Both leaves must have one:
+// whoever has the encryption key of an ECDHE suite reads what the client does.
 func (t trust) allGood(leaves leafChains, now time.Time) (first []*x509.Certificate, until time.Time, err error) {
 	for i, chains := range leaves {
 		chain, err := t.good(chains, now)

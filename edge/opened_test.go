@@ -1,10 +1,13 @@
 package edge_test
 
 import (
+	"crypto/rand"
 	"crypto/x509"
 	"fmt"
+	"math/big"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -205,5 +208,67 @@ func TestKeptConnectionsAreRevokedLater(t *testing.T) {
 	w.store(list)
 	if status, err := request(t, client, "https://a.example.com/"); status != http.StatusMisdirectedRequest {
 		t.Errorf("revoked: got %d, %v, want 421", status, err)
+	}
+}
+
+// TestAnotherChainIsGood: a client whose first chain has ended goes on by another, if
+// connections are kept at all. A new connection of it is let in too.
+func TestAnotherChainIsGood(t *testing.T) {
+	for keep, want := range map[bool]int{false: http.StatusMisdirectedRequest, true: 200} {
+		clock := &shifting{}
+		w := newWorld(t, clock.config, func(c *edge.Config) { c.KeepConnections = keep })
+		ca := testcert.NewCA(t, "clients")
+		brief := renewedCA(t, ca, time.Now().Add(time.Hour))
+		cert := w.certificate(w.leaf([]string{"a.example.com"}), brief, ca)
+		w.domain("a.example.com", []*lacre.Certificate{cert}, verifyClients)
+		client := w.client(true, as(ca.Leaf(t, []string{"client"})))
+		if status, err := request(t, client, "https://a.example.com/"); status != 200 {
+			t.Fatalf("keep %t, before: got %d, %v, want 200", keep, status, err)
+		}
+		clock.set(2 * time.Hour)
+		if status, err := request(t, client, "https://a.example.com/"); status != want {
+			t.Errorf("keep %t: got %d, %v, want %d", keep, status, err, want)
+		}
+		if in, _ := w.asks("a.example.com", as(ca.Leaf(t, []string{"client"}))); !in {
+			t.Errorf("keep %t: a new connection was refused", keep)
+		}
+	}
+}
+
+// renewedCA is ca under the same key and name with another end.
+func renewedCA(t *testing.T, ca *testcert.CA, end time.Time) *testcert.CA {
+	t.Helper()
+	template := *ca.Cert
+	template.SerialNumber, template.NotAfter = big.NewInt(2), end
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, ca.Cert.PublicKey, ca.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &testcert.CA{Cert: cert, Key: ca.Key, Chain: []*x509.Certificate{cert}}
+}
+
+// TestFarEnds: a client whose certificate never expires (RFC 5280 section 4.1.2.5) is not
+// looked at again and again, as if it had.
+func TestFarEnds(t *testing.T) {
+	var asked atomic.Int64
+	w := newWorld(t, func(c *edge.Config) {
+		c.Now = func() time.Time { asked.Add(1); return time.Now() }
+	})
+	never := testcert.WithValidity(time.Now().Add(-time.Hour), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))
+	ca := testcert.NewCA(t, "clients", never)
+	cert := w.certificate(w.leaf([]string{"a.example.com"}), ca)
+	w.domain("a.example.com", []*lacre.Certificate{cert}, upstream(endless(t)), verifyClients)
+	r := webSocket(t, w, as(ca.Leaf(t, []string{"client"}, never)))
+	if err := r.say(); err != nil {
+		t.Fatal(err)
+	}
+	before := asked.Load()
+	time.Sleep(200 * time.Millisecond)
+	if got := asked.Load() - before; got > 20 {
+		t.Errorf("the time was asked for %d times in 200 ms of silence", got)
 	}
 }

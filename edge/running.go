@@ -127,13 +127,14 @@ func (e *Edge) followLocked(x *exchange) bool {
 }
 
 // arm has x looked at again when its client is good no more: the certificate has expired or
-// a revocation list is stale. Both count whole seconds.
+// a revocation list is stale. Both count whole seconds. A timer does not notice when the
+// clock is set forward or the machine sleeps, so none is trusted for longer than an hour.
 func (e *Edge) arm(x *exchange) {
 	a, who := &x.admission, x.conn.who
 	if who == nil || !a.site.verifyClient {
 		return
 	}
-	in := max(who.standing(a.site).Sub(e.cfg.Now()), 0) + time.Second
+	in := min(max(who.standing(a.site).Sub(e.cfg.Now()), 0), time.Hour) + time.Second
 	if a.due == nil {
 		a.due = time.AfterFunc(in, func() { e.recheck(x) })
 	} else {
