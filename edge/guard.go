@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ func (e *Edge) guarded(proxy *httputil.ReverseProxy) http.HandlerFunc {
 		switch {
 		case !asksPath(r):
 			refuse(w, http.StatusBadRequest, "The request target is not a path.")
-		case siteOf(r.Context()).upstream.leftBy(r.URL.Path):
+		case siteOf(r.Context()).upstream.leftBy(r.URL.EscapedPath()):
 			refuse(w, http.StatusBadRequest, "The path leads out of what this host serves.")
 		case fields(r.Header) > maxFields:
 			refuse(w, http.StatusRequestHeaderFieldsTooLarge, "The request has too many header fields.")
@@ -45,27 +46,39 @@ func asksPath(r *http.Request) bool {
 }
 
 // leftBy tells whether a path, behind the one that the upstream's URL has, leads out of that
-// once an upstream resolves its dots. It is read as the most lenient of them would: with
-// dots or slashes escaped, with backslashes for slashes, with parameters ("..;x"), and with
-// no part for what is between two slashes.
+// once an upstream resolves its dots. Whether it takes an escaped slash or a backslash for a
+// separator is not known: what is between two slashes leads down once at most, and up as
+// often as any reading has it. Parameters ("..;x") and empty parts count for nothing.
 func (u *upstream) leftBy(path string) bool {
 	if u.err != nil || strings.Trim(u.url.Path, "/") == "" {
 		return false
 	}
 	depth := 0
-	for part := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
+	for segment := range strings.SplitSeq(path, "/") {
+		down, up := steps(segment)
+		if depth -= up; depth < 0 {
+			return true
+		}
+		depth += down
+	}
+	return false
+}
+
+// steps are those that a segment of a path, still escaped, may lead down and up.
+func steps(segment string) (down, up int) {
+	if plain, err := url.PathUnescape(segment); err == nil {
+		segment = plain
+	}
+	for part := range strings.FieldsFuncSeq(segment, func(c rune) bool { return c == '/' || c == '\\' }) {
 		switch part, _, _ = strings.Cut(part, ";"); part {
 		case "", ".":
 		case "..":
-			depth--
+			up++
 		default:
-			depth++
-		}
-		if depth < 0 {
-			return true
+			down = 1
 		}
 	}
-	return false
+	return down, up
 }
 
 func fields(h http.Header) (n int) {

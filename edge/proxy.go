@@ -95,17 +95,27 @@ func identify(h http.Header, in *http.Request) {
 	}
 }
 
-// isOurs tells whether a header, spelled in any way that a lenient upstream (one of CGI)
-// reads as the same name, is for this edge to set: who the client is by X-Forwarded-*,
-// X-Real-IP, Forwarded (RFC 7239) and Client-Cert* (RFC 9440), the id of the request, and
-// how long it is, which the transport says. Proxy is nobody's: CGI would read the address
-// of a proxy there (httpoxy, CVE-2016-5385).
+// isOurs tells whether a header, spelled in any way that a lenient upstream reads as the
+// same name (CGI knows letters, digits and one sign for all others), is for this edge to
+// set: who the client is by X-Forwarded-*, X-Real-IP, Forwarded (RFC 7239) and Client-Cert*
+// (RFC 9440), the id of the request, and how long it is, which the transport says. Proxy is
+// nobody's: CGI would read the address of a proxy there (httpoxy, CVE-2016-5385).
 func isOurs(name string) bool {
-	switch name = strings.ToLower(strings.ReplaceAll(name, "_", "-")); name {
+	switch name = strings.Map(plainSign, name); name {
 	case "forwarded", "x-real-ip", "x-request-id", "content-length", "transfer-encoding", "proxy":
 		return true
 	}
 	return strings.HasPrefix(name, "x-forwarded-") || strings.HasPrefix(name, "client-cert")
+}
+
+func plainSign(c rune) rune {
+	switch {
+	case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		return c
+	case 'A' <= c && c <= 'Z':
+		return c | 0x20
+	}
+	return '-'
 }
 
 func clientIP(remote string) netip.Addr {

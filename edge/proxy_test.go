@@ -49,6 +49,7 @@ func TestForwardedHeaders(t *testing.T) {
 			"X-Forwarded-Port": {"1"}, "X-Forwarded-Client-Cert": {"evil"}, "X_forwarded_for": {"6.6.6.6"},
 			"Forwarded": {"for=6.6.6.6"}, "X-Real-Ip": {"6.6.6.6"}, "Client-Cert": {"evil"}, "Client-Cert-Chain": {"evil"},
 			"Proxy": {"evil"}, "Content_length": {"7"}, "Transfer_encoding": {"chunked"}, "X_request_id": {"evil"},
+			"X.Forwarded.For": {"6.6.6.6"}, "Client^Cert": {"evil"}, "Content.Length": {"7"},
 			"X-Kept": {"yes"}, "User-Agent": {"test"}, "Accept-Encoding": {"br"},
 		}
 		if !http2 {
