@@ -9,23 +9,20 @@ import (
 
 var errUpstreamsFull = errors.New("too many connections to upstreams of this project are open")
 
-// greed is how many times as many connections to upstreams as are free one project may have.
-// A project alone can take nearly all of them, and what it leaves is for the others, of whom
-// each can take as much again of what is free then.
-const greed = 8
-
-// shares counts the connections to upstreams by the project that made them.
+// shares counts the connections to upstreams by the project that made them, which may have
+// as many as are free: one alone takes half of them, another half of what that leaves, so
+// that whoever comes with few finds some.
 type shares struct {
 	mu  sync.Mutex
 	all int
 	of  map[string]int // project -> its part of all, never 0
 }
 
-// take takes a place for a connection of a project, unless it has its share of most.
+// take takes a place for a connection of a project, unless it has its share of most in all.
 func (s *shares) take(project string, most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.of[project] >= greed*(most-s.all) {
+	if s.of[project] >= most-s.all {
 		return false
 	}
 	if s.of == nil {

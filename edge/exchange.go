@@ -51,10 +51,11 @@ func newExchange(w http.ResponseWriter, r *http.Request, c *conn) *exchange {
 
 // isGRPC tells whether the request, whose site is known, is one of gRPC. That is spoken over
 // HTTP/2 only, on both sides: who says so otherwise pretends, and is not given the time that
-// streams have.
+// streams have. gRPC-Web is not meant: over HTTP it is like any other.
 func (x *exchange) isGRPC() bool {
-	return x.in.ProtoMajor == 2 && x.site.upstream.speaksHTTP2() &&
-		strings.HasPrefix(x.in.Header.Get("Content-Type"), "application/grpc")
+	kind, ok := strings.CutPrefix(x.in.Header.Get("Content-Type"), "application/grpc")
+	return ok && (kind == "" || kind[0] == '+' || kind[0] == ';') &&
+		x.in.ProtoMajor == 2 && x.site.upstream.speaksHTTP2()
 }
 
 // request returns the request to proxy.
@@ -192,11 +193,7 @@ type body struct {
 
 // Read is io.Reader's.
 func (b *body) Read(p []byte) (int, error) {
-	if b.reading == nil {
-		b.reading = time.AfterFunc(b.of.stall, func() { b.of.meanwhile(b.giveUp) })
-	} else {
-		b.reading.Reset(b.of.stall)
-	}
+	b.start()
 	n, err := b.ReadCloser.Read(p)
 	b.reading.Stop()
 	if b.taken.Load() { // what was read may not be what comes next, nor the end be the end
@@ -211,6 +208,15 @@ func (b *body) Read(p []byte) (int, error) {
 		b.broken.Store(true)
 	}
 	return n, err
+}
+
+// start starts the timer of a read.
+func (b *body) start() {
+	if b.reading == nil {
+		b.reading = time.AfterFunc(b.of.stall, func() { b.of.meanwhile(b.giveUp) })
+	} else {
+		b.reading.Reset(b.of.stall)
+	}
 }
 
 func (b *body) giveUp() {

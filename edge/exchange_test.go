@@ -24,7 +24,7 @@ func TestLateTimers(t *testing.T) {
 			defer x.end()
 			if r.URL.Path == "/late" {
 				x.start()
-				x.body.reading = time.AfterFunc(stall, func() { x.meanwhile(x.body.giveUp) })
+				x.body.start()
 				return
 			}
 			time.Sleep(5 * stall)

@@ -15,6 +15,9 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"lacre"
+	"lacre/edge"
 )
 
 // rawCodec passes messages as bytes.
@@ -92,5 +95,29 @@ func TestGRPC(t *testing.T) {
 	header, _ := stream.Header()
 	if h, tr := header.Get("x-header"), stream.Trailer().Get("x-trailer"); len(h) != 1 || len(tr) != 1 {
 		t.Errorf("got header %q and trailer %q, want one of each", h, tr)
+	}
+}
+
+// TestSilentGRPC: a stream may begin with silence, and be silent in between, for longer than
+// any other request.
+func TestSilentGRPC(t *testing.T) {
+	const limit = 200 * time.Millisecond
+	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Response, c.Timeouts.Stall = limit, limit })
+	own := w.leaf([]string{"127.0.0.1"}).TLS()
+	for name, address := range map[string]string{
+		"h2c":   "h2c://" + grpcEndless(t),
+		"https": "https://" + grpcEndless(t, grpc.Creds(credentials.NewServerTLSFromCert(&own))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, _ := w.site("a.example.com", upstream(address))
+			defer w.commit(lacre.Tx{Delete: []lacre.Record{d}})
+			r := stream(t, w)
+			for range 2 {
+				time.Sleep(3 * limit)
+				if err := r.say(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
 	}
 }

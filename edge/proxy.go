@@ -23,7 +23,7 @@ const statusClientGone = 499
 func (e *Edge) newProxy() http.Handler {
 	return e.guarded(&httputil.ReverseProxy{
 		Rewrite:   e.rewrite,
-		Transport: e.newRouter(e.dial),
+		Transport: &routers{edge: e},
 		// Event streams and bodies of unknown length are flushed at once in any case. One
 		// of known length waits this long for more, which spares a flush of its own for
 		// the header of every small response.

@@ -67,16 +67,16 @@ func endless(t *testing.T) string {
 	}).URL
 }
 
-// grpcEndless is endless for gRPC.
-func grpcEndless(t *testing.T) string {
+// grpcEndless is endless for gRPC; it returns the server's address.
+func grpcEndless(t *testing.T, opts ...grpc.ServerOption) string {
 	l := listen(t)
-	server := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}))
+	server := grpc.NewServer(append(opts, grpc.ForceServerCodec(rawCodec{}))...)
 	server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "test.Echo", HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{echoStream},
 	}, struct{}{})
 	go server.Serve(l)
 	t.Cleanup(server.Stop)
-	return "h2c://" + l.Addr().String()
+	return l.Addr().String()
 }
 
 func within(t *testing.T) context.Context {
@@ -257,7 +257,7 @@ func TestRunningExchanges(t *testing.T) {
 					w := newWorld(t, func(c *edge.Config) { c.KeepConnections, c.Metrics = keep, registry })
 					address := endless(t)
 					if kind.name == "gRPC stream" {
-						address = grpcEndless(t)
+						address = "h2c://" + grpcEndless(t)
 					}
 					cert := w.certificate(w.leaf([]string{"*.example.com"}), ca)
 					domain := w.domain("*.example.com", []*lacre.Certificate{cert}, upstream(address), func(d *lacre.Domain) { d.VerifyClient = !change.open })

@@ -154,7 +154,7 @@ func parseUpstream(text string) *upstream {
 	return &upstream{err: fmt.Errorf("upstream scheme %q: want http, https or h2c, or one of them and +proxyv2", u.Scheme)}
 }
 
-// speaksHTTP2 tells whether the upstream can speak HTTP/2: one of https may.
+// speaksHTTP2 tells whether the upstream may speak HTTP/2. For gRPC one of https must.
 func (u *upstream) speaksHTTP2() bool { return u.err == nil && (u.h2c || u.url.Scheme == "https") }
 
 // String is the upstream as the domain names it.

@@ -3,11 +3,13 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -19,10 +21,10 @@ const (
 )
 
 // router sends a request over the transport its upstream needs. gRPC has transports
-// of its own, without a limit on the time to the first header: a stream may begin
-// with silence.
+// of its own, over HTTP/2 and without a limit on the time to the first header: a stream may
+// begin with silence.
 type router struct {
-	web, webGRPC *http.Transport // http and https
+	web, webGRPC *http.Transport // http and https; https
 	h2c, h2cGRPC *http.Transport // HTTP/2 without TLS
 }
 
@@ -30,23 +32,50 @@ type dialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 
 // newRouter makes a router whose connections dial makes.
 func (e *Edge) newRouter(dial dialFunc) *router {
-	cleartext := new(http.Protocols)
+	overTLS, cleartext := new(http.Protocols), new(http.Protocols)
+	overTLS.SetHTTP2(true)
 	cleartext.SetUnencryptedHTTP2(true)
 	patience := e.cfg.Timeouts.Response
-	return &router{
-		web: e.newTransport(dial, nil, patience), webGRPC: e.newTransport(dial, nil, 0),
+	t := &router{
+		web: e.newTransport(dial, nil, patience), webGRPC: e.newTransport(dial, overTLS, 0),
 		h2c: e.newTransport(dial, cleartext, patience), h2cGRPC: e.newTransport(dial, cleartext, 0),
 	}
+	t.webGRPC.TLSClientConfig.VerifyConnection = wantHTTP2
+	return t
+}
+
+// wantHTTP2 is tls.Config.VerifyConnection. A server that knows no ALPN agrees to anything,
+// and net/http goes on in HTTP/1.1.
+func wantHTTP2(cs tls.ConnectionState) error {
+	if cs.NegotiatedProtocol != "h2" {
+		return errors.New("gRPC: the upstream does not speak HTTP/2")
+	}
+	return nil
+}
+
+// routers has a router for each project, so that none uses the connections of another, on
+// which a request may have left more than its answer. One is a few kilobytes, and is kept.
+type routers struct {
+	edge *Edge
+	of   sync.Map // project -> *router
+}
+
+func (all *routers) router(x *exchange) *router {
+	if x.site.upstream.own {
+		return x.conn.routerOfItsOwn()
+	}
+	if t, ok := all.of.Load(x.site.project); ok {
+		return t.(*router)
+	}
+	t, _ := all.of.LoadOrStore(x.site.project, all.edge.newRouter(all.edge.dial))
+	return t.(*router)
 }
 
 // RoundTrip is http.RoundTripper's. It notes how long the upstream took.
-func (t *router) RoundTrip(r *http.Request) (*http.Response, error) {
+func (all *routers) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
 	begin := time.Now()
-	if x.site.upstream.own {
-		t = x.conn.routerOfItsOwn()
-	}
-	resp, err := t.choose(x.site.upstream, x.isGRPC(), r)
+	resp, err := all.router(x).choose(x.site.upstream, x.isGRPC(), r)
 	x.asked, x.waited = true, time.Since(begin)
 	return resp, err
 }
