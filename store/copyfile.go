@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -210,55 +209,6 @@ func sumOf(key, value []byte) uint64 {
 	high := crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
 	low := crc32.Update(crc32.Update(uint32(len(key)), crc32.IEEETable, value), crc32.IEEETable, key)
 	return uint64(high)<<32 | uint64(low)
-}
-
-// errSums means that keys of the copy are missing or altered.
-var errSums = errors.New("its checksum does not match")
-
-// stride is how many keys verify reads between two looks at whether to go on.
-const stride = 1000
-
-// verify compares a bucket with its sum. rest is called between two parts of it; its error
-// ends it.
-func (f *copyFile) verify(name string, rest func() error) error {
-	var got copySum
-	var from []byte
-	for {
-		n := 0
-		err := f.view(func(tx *bolt.Tx) error {
-			bucket := tx.Bucket([]byte(name))
-			c := bucket.Cursor()
-			k, v := c.Seek(from)
-			if from != nil && bytes.Equal(k, from) {
-				k, v = c.Next()
-			}
-			for ; k != nil && n < stride; k, v = c.Next() {
-				// That a key is there is not all: it must also be found, which is another way
-				// through the pages. v is shared with the file: equal is the same place.
-				if found := bucket.Get(k); len(v) < revisionSize || len(found) != len(v) || &found[0] != &v[0] {
-					return errSums
-				}
-				got.Keys, got.Sum = got.Keys+1, got.Sum+sumOf(k, v)
-				if n++; n == stride {
-					from = bytes.Clone(k)
-				}
-			}
-			return nil
-		})
-		if err == nil && n == stride {
-			err = rest()
-		}
-		if err != nil {
-			return fmt.Errorf("checking the bucket %s: %w", name, err)
-		}
-		if n < stride {
-			break
-		}
-	}
-	if want := *f.state.Sums[name]; got != want {
-		return fmt.Errorf("checking the bucket %s: %w: %d keys, expected %d", name, errSums, got.Keys, want.Keys)
-	}
-	return nil
 }
 
 // sync puts on disk all that was written.
