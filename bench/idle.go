@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// idleConns is how many connections are kept open at once. HAProxy wants two descriptors
-// for each, and 20,000 is a usual limit.
-const idleConns = 5000
+// idleConns is how many connections are kept open at once. 20,000 descriptors are a usual
+// limit.
+const idleConns = 10_000
 
 // idle measures what a connection costs that has made a request and is kept for another.
 func (m *measuring) idle(e edge) error {

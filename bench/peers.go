@@ -112,7 +112,8 @@ func newHAProxy(dir, binary string, pairs []pair, upstream string) (edge, error)
 	}
 	path, err := h.config("haproxy.cfg", fmt.Sprintf(`global
   nbthread 1
-  maxconn 6000
+  maxconn 10500
+  no strict-limits
   stats socket %[1]s/admin.sock level admin
 defaults
   mode http
