@@ -78,7 +78,7 @@ func (s *Service) newDomain(projectID, instanceID, groupID string, in DomainInpu
 
 // check refuses policies the edge cannot enforce.
 func (d *Domain) check() error {
-	return errors.Join(checkMinTLS(d.MinTLS), checkPorts(d.HTTPPort, d.HTTPSPort), checkUpstream(d.Upstream))
+	return errors.Join(checkMinTLS(d.MinTLS), checkPorts(d.HTTPPort, d.HTTPSPort), CheckUpstream(d.Upstream))
 }
 
 // domainView shows d in its surroundings. Certificates that cannot be read are left out.

@@ -87,9 +87,10 @@ func portAllowed(port, usual int) bool {
 	return port == -1 || port == usual || port >= 1024 && port <= 49151
 }
 
-// checkUpstream accepts an absolute http, https or h2c URL of a host and an optional
-// path; "+proxyv2" after the scheme asks for the PROXY protocol. The message does not repeat the value: it might hold a password.
-func checkUpstream(text string) error {
+// CheckUpstream accepts what a domain's upstream may be: nothing, or an absolute http, https
+// or h2c URL of a host and an optional path; "+proxyv2" after the scheme asks for the PROXY
+// protocol. The message does not repeat the value: it might hold a password.
+func CheckUpstream(text string) error {
 	if text == "" {
 		return nil
 	}

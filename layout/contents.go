@@ -197,6 +197,10 @@ var (
 // sniff tells what a file without PEM is, or why it is none of our business.
 func sniff(path string, text []byte) (kind, string) {
 	switch {
+	case bytes.Contains(text, []byte("-----BEGIN X509 CRL-----")):
+		return other, "a revocation list; it comes along with a certificate whose configuration names it"
+	case bytes.Contains(text, []byte("CERTIFICATE REQUEST-----")):
+		return other, "a request for a certificate"
 	case bytes.Contains(text, []byte("-----BEGIN ")):
 		return other, "no whole certificate or key of a TLS server in its PEM"
 	case bytes.IndexByte(text, 0) >= 0:

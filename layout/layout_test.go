@@ -366,3 +366,17 @@ func TestRead(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// The key of a CA is nobody's business, and no server's: what lies in its directory is paired
+// without it.
+func TestKeyOfACA(t *testing.T) {
+	f := newTree(t)
+	f.write("ca.pem", f.ca.PEM())
+	f.write("ca.key", (&testcert.Leaf{Cert: f.ca.Cert, Key: f.ca.Key}).KeyPEM())
+	f.pair("good.pem", "good.key", "good.test")
+	broken := f.ca.Leaf(t, []string{"broken.test"})
+	f.write("broken.pem", broken.ChainPEM(), f.ca.PEM())
+	pairs, notes := f.find()
+	f.want("pairs", pairs, "good.pem good.key good.test")
+	f.want("notes", notes, "broken.pem: its private key is not among the files", "ca.key: the private key of a CA", "ca.pem: CA certificates only")
+}

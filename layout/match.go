@@ -15,7 +15,7 @@ import (
 func (f *finder) match() {
 	m := &matching{
 		finder: f, keys: map[keyID][]*contents{}, opaque: map[string][]*contents{},
-		issuers: map[place][]*contents{}, used: map[*contents]bool{},
+		issuers: map[place][]*contents{}, cas: map[keyID]bool{}, used: map[*contents]bool{},
 	}
 	slices.SortFunc(f.loose, func(a, b *contents) int { return cmp.Compare(a.path, b.path) })
 	f.loose = slices.Compact(f.loose)
@@ -36,6 +36,7 @@ type matching struct {
 	keys    map[keyID][]*contents
 	opaque  map[string][]*contents // files with keys that cannot be read here, by directory
 	issuers map[place][]*contents  // files that begin with an intermediate
+	cas     map[keyID]bool         // keys of certificates that serve nothing
 	used    map[*contents]bool     // they are part of a pair, or it was said why not
 }
 
@@ -49,6 +50,11 @@ func (m *matching) index(c *contents) {
 	dir := filepath.Dir(c.path)
 	for _, key := range c.keys {
 		m.keys[key] = append(m.keys[key], c)
+	}
+	for _, x := range c.certs {
+		if !x.serves() {
+			m.cas[x.key] = true
+		}
 	}
 	if c.opaque {
 		m.opaque[dir] = append(m.opaque[dir], c)
@@ -94,7 +100,7 @@ func (m *matching) candidates() []*candidate {
 }
 
 func (m *matching) candidate(c *contents) *candidate {
-	at := slices.IndexFunc(c.certs, func(x cert) bool { return len(m.keys[x.key]) > 0 })
+	at := slices.IndexFunc(c.certs, func(x cert) bool { return x.serves() && len(m.keys[x.key]) > 0 })
 	var key *contents
 	if at >= 0 {
 		key = nearest(c, m.keys[c.certs[at].key])
@@ -110,6 +116,11 @@ func (m *matching) candidate(c *contents) *candidate {
 	p.Hosts = p.derived(false)
 	return &candidate{p, c, at}
 }
+
+// serves tells whether a certificate can be a server's. A CA's is not, whose key may lie beside it
+// and is nobody's business; one that signed itself may say CA, as OpenSSL makes them, and
+// has names.
+func (x cert) serves() bool { return !x.ca || len(x.leaf.SANs) > 0 }
 
 // derived are the names in the leaf, for want of a configuration that says more.
 func (p *Pair) derived(verify bool) []Host {
@@ -209,6 +220,11 @@ func firstCertificate(path string) *x509.Certificate {
 	}
 }
 
+// ofCA tells whether a file has the key of a CA among the files.
+func (m *matching) ofCA(c *contents) bool {
+	return slices.ContainsFunc(c.keys, func(k keyID) bool { return m.cas[k] })
+}
+
 // leftovers says of each file that is part of no pair why that is.
 func (m *matching) leftovers() {
 	for _, c := range m.loose {
@@ -216,6 +232,8 @@ func (m *matching) leftovers() {
 		case m.used[c]:
 		case len(c.certs) > 0:
 			m.skip(c.path, "CA certificates only")
+		case m.ofCA(c):
+			m.skip(c.path, "the private key of a CA")
 		default:
 			m.skip(c.path, "a private key of none of the certificates")
 		}

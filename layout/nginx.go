@@ -109,6 +109,7 @@ type nginxScope struct {
 	verify      string // ssl_verify_client
 	ca, crl     string
 	origin      string
+	foreign     bool // the servers are not of HTTP
 }
 
 func (n *nginx) block(list []*directive, s nginxScope) {
@@ -119,6 +120,8 @@ func (n *nginx) block(list []*directive, s nginxScope) {
 		case d.words[0] == "server":
 			n.server(d, s.with(d.block))
 		case holdsServers[d.words[0]]:
+			s := s
+			s.foreign = s.foreign || d.words[0] != "http"
 			n.block(d.block, s)
 		}
 	}
@@ -155,6 +158,7 @@ func (s nginxScope) with(list []*directive) nginxScope {
 	if own.sm2 == (sm2Scope{}) {
 		own.sm2 = s.sm2
 	}
+	own.foreign = s.foreign
 	own.verify, own.ca, own.crl = cmp.Or(own.verify, s.verify), cmp.Or(own.ca, s.ca), cmp.Or(own.crl, s.crl)
 	return own
 }
@@ -166,6 +170,7 @@ func (n *nginx) server(d *directive, s nginxScope) {
 	why := a.unlike()
 	n.forbid(hosts, why) // also where no certificate can be read
 	pairs := n.sm2Pair(d, s.sm2)
+	n.fallback(d, len(s.certs)+len(pairs) > 0)
 	for i, cert := range s.certs {
 		if i >= len(s.keys) {
 			n.fail(d.at(), "ssl_certificate without its ssl_certificate_key")
@@ -176,6 +181,10 @@ func (n *nginx) server(d *directive, s nginxScope) {
 			pairs = append(pairs, p)
 		}
 	}
+	if s.foreign {
+		n.unbound(d, pairs)
+		return
+	}
 	for _, p := range pairs {
 		if p.Hosts = slices.Clone(hosts); a.verifies() && why == "" {
 			p.CA = n.path(s.ca)
@@ -184,6 +193,28 @@ func (n *nginx) server(d *directive, s nginxScope) {
 			}
 		}
 		n.served(p, named, why)
+	}
+}
+
+// unbound adds the pairs of a server that is not one of HTTP, for no names.
+func (n *nginx) unbound(server *directive, pairs []*Pair) {
+	for _, p := range pairs {
+		n.named(p)
+		p.Hosts = nil
+	}
+	if len(pairs) > 0 {
+		n.skip(server.at(), "not a server of HTTP: its names are not bound")
+	}
+}
+
+// fallback says what becomes of a server that others fall back to: of a name that no domain
+// has, Lacre knows nothing.
+func (n *nginx) fallback(server *directive, secure bool) {
+	for _, d := range server.block {
+		if secure && d.words[0] == "listen" && (slices.Contains(d.words, "default_server") || slices.Contains(d.words, "default")) {
+			n.skip(d.at(), "default_server: whoever asks for a name that no domain has, or for none, gets no certificate")
+			return
+		}
 	}
 }
 

@@ -49,11 +49,13 @@ server { server_name quoted.test; ssl_certificate ssl/quoted\ name.crt; ssl_cert
 		"ssl/api.crt ssl/api.key CA=clients.pem api.test!",
 		"ssl/api.crt ssl/api.key plain.test",
 		"ssl/default.crt ssl/default.key default.test",
-		"ssl/inner.crt ssl/inner.key inner.test",
+		"ssl/inner.crt ssl/inner.key",
 		"ssl/quoted name.crt ssl/quoted name.key quoted.test",
 		"ssl/shop-rsa.crt ssl/shop-rsa.key shop.test shop.example.com *.shop.example.com",
 		"ssl/shop.crt ssl/shop.key shop.test shop.example.com *.shop.example.com")
-	f.want("notes", notes, `sites-enabled/shop.conf:4: ~^(?<user>.+)\.shop\.test$ is a pattern: bind the hosts it stands for`)
+	f.want("notes", notes, `sites-enabled/shop.conf:4: ~^(?<user>.+)\.shop\.test$ is a pattern: bind the hosts it stands for`,
+		"nginx.conf:10: default_server: whoever asks for a name that no domain has, or for none, gets no certificate",
+		"nginx.conf:12: not a server of HTTP: its names are not bound")
 }
 
 // What Lacre would not verify as nginx did is not bound, so that nobody new gets in.

@@ -108,7 +108,7 @@ func (t *target) fromDataDir() error {
 func readJSON(path string, into any) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return hinted{err, "is that the data directory of a lacre that has been started?"}
+		return hinted{err, "is that the data directory of a lacre that has been started, and has loaded everything?"}
 	}
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lacre"
 	"lacre/layout"
 )
 
@@ -32,6 +33,9 @@ func (o *importOptions) check() error {
 		return usagef("--parallel: expected 1 to %d", maxParallel)
 	case !o.bind && (o.group != "" || o.instance != "" || o.upstream != ""):
 		return usagef("--group, --instance-id and --upstream go with --bind")
+	}
+	if err := lacre.CheckUpstream(o.upstream); err != nil {
+		return usagef("--upstream: %v", err)
 	}
 	return nil
 }
@@ -91,9 +95,9 @@ func (im *importing) run(cmd *cobra.Command, args []string) error {
 	}
 	rows, early := im.uploadAll(cmd, found.Pairs)
 	rows = append(rows, noted(found.Notes)...)
-	if im.bind && early == nil {
+	if im.bind {
 		var more []*importRow
-		more, early = im.bindAll(cmd, found.Pairs, rows)
+		more, early = im.bindAll(cmd, found.Pairs, rows, early)
 		rows = append(rows, more...)
 	}
 	if err := im.report(cmd, rows); err != nil {

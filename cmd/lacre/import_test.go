@@ -176,6 +176,27 @@ func TestImportEndsWithTheAPI(t *testing.T) {
 	}
 }
 
+// TestImportThatEndsWhileBinding says which names are not bound, and how many are.
+func TestImportThatEndsWhileBinding(t *testing.T) {
+	n := inProcess(t, t.TempDir(), time.Now)
+	var posts atomic.Int64
+	api := front(t, endpointsOf(t, n.cfg.DataDir).APIURL, func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/domains") && posts.Add(1) > 3 {
+			panic(http.ErrAbortHandler)
+		}
+		return false
+	})
+	dir := pairs(t, 10)
+	got, talk := imported(t, exitFailed, nil, dir, "--data-dir", n.cfg.DataDir, "--bind", "--api-url", api, "--parallel", "1")
+	if got[resultImported] != 10 || got[resultLeft] != 7 || !strings.Contains(talk, "3 names bound") {
+		t.Errorf("got %v, want 10 imported and the names of 7 left\n%s", got, talk)
+	}
+	got, talk = imported(t, exitDone, nil, dir, "--data-dir", n.cfg.DataDir, "--bind")
+	if got[resultUnchanged] != 10 || got[resultLeft] != 0 || !strings.Contains(talk, "10 names bound") {
+		t.Errorf("again: got %v, want 10 unchanged and their names bound\n%s", got, talk)
+	}
+}
+
 // TestImportReplacesNothingByWhatIsOlder: a file that was left behind does not undo a
 // renewal that came through the API.
 func TestImportReplacesNothingByWhatIsOlder(t *testing.T) {
@@ -233,6 +254,14 @@ func TestImportNeverSwitchesVerificationOff(t *testing.T) {
 	imported(t, exitFailed, nil, filepath.Join(dir, "s.pem"), "--data-dir", n.cfg.DataDir, "--bind")
 	if !verifies() {
 		t.Error("importing the file alone switched verification off")
+	}
+	// And once the configuration does not want it any more: that is said.
+	os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(`http {
+		server { listen 443 ssl; server_name secure.import.test; ssl_certificate s.pem; ssl_certificate_key s.pem; } }`), 0o600)
+	var stdout, stderr bytes.Buffer
+	run(t.Context(), []string{"import", dir, "--data-dir", n.cfg.DataDir, "--bind"}, nil, &stdout, &stderr)
+	if !verifies() || !strings.Contains(stdout.String(), "the clients of secure.import.test are verified, as its domain says") {
+		t.Errorf("got a report that does not say that clients are still verified:\n%s%s", &stdout, &stderr)
 	}
 }
 

@@ -18,23 +18,33 @@ import (
 
 // claim is a certificate that is to be served for a host.
 type claim struct {
-	pair *layout.Pair
-	row  *importRow
-	host layout.Host
+	pair    *layout.Pair
+	row     *importRow
+	host    layout.Host
+	settled bool // it is bound, or a row says why not
 }
 
-// bindAll binds the hosts of the pairs that the API has, and returns a row for each host
-// of each certificate that could not be bound. The names of those that could are added to
-// their rows.
-func (im *importing) bindAll(cmd *cobra.Command, pairs []*layout.Pair, rows []*importRow) ([]*importRow, error) {
+// bindAll binds the hosts of the pairs that the API has, unless the import has ended
+// already, and returns a row for each host of each certificate that was not bound. The
+// names of those that were are added to their rows.
+func (im *importing) bindAll(cmd *cobra.Command, pairs []*layout.Pair, rows []*importRow, early error) ([]*importRow, error) {
 	ctx := cmd.Context()
 	b := &binder{importing: im}
 	claims := b.claims(pairs, rows)
-	if err := b.load(ctx); err != nil {
-		return b.rows, err
-	}
 	hosts := slices.Sorted(maps.Keys(claims))
-	early := im.each(cmd, "domains", len(hosts), func(i int) error { return b.bind(ctx, hosts[i], claims[hosts[i]]) })
+	if early == nil {
+		early = b.load(ctx)
+	}
+	if early == nil {
+		early = im.each(cmd, "domains", len(hosts), func(i int) error { return b.bind(ctx, hosts[i], claims[hosts[i]]) })
+	}
+	for _, host := range hosts {
+		for _, c := range claims[host] {
+			if !c.settled {
+				b.not(c, resultLeft, "the import ended before its turn")
+			}
+		}
+	}
 	for _, row := range rows {
 		slices.Sort(row.Hosts)
 	}
@@ -53,21 +63,22 @@ type binder struct {
 	groups  []*roomyGroup           // of ours, in the order of their numbers
 }
 
-func (b *binder) not(c claim, result, reason string) {
+func (b *binder) not(c *claim, result, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	c.settled = true
 	b.rows = append(b.rows, &importRow{File: c.row.File, Result: result, Name: c.row.Name, ID: c.row.ID, Hosts: []string{c.host.Name}, Reason: reason})
 }
 
 // claims is what is to be served, by canonical host. The rows begin with those of pairs.
-func (b *binder) claims(pairs []*layout.Pair, rows []*importRow) map[string][]claim {
-	all := map[string][]claim{}
+func (b *binder) claims(pairs []*layout.Pair, rows []*importRow) map[string][]*claim {
+	all := map[string][]*claim{}
 	for i, p := range pairs {
 		if rows[i].algorithm == "" {
 			continue
 		}
 		for _, h := range p.Hosts {
-			c := claim{p, rows[i], h}
+			c := &claim{pair: p, row: rows[i], host: h}
 			facts := keypair.Facts{SANs: p.Leaf.SANs}
 			host, err := keypair.CanonicalHost(h.Name)
 			switch {
@@ -89,19 +100,28 @@ func (b *binder) claims(pairs []*layout.Pair, rows []*importRow) map[string][]cl
 // chosen leaves one claim of each algorithm, which is what a domain takes: one that wants
 // clients verified before any other, so that they are; one that a configuration makes
 // before one that a certificate makes; then the newest.
-func (b *binder) chosen(claims []claim) []claim {
-	slices.SortStableFunc(claims, func(x, y claim) int {
+func (b *binder) chosen(claims []*claim) []*claim {
+	slices.SortStableFunc(claims, func(x, y *claim) int {
 		return cmp.Or(boolCompare(y.host.Verify, x.host.Verify), boolCompare(x.host.Derived, y.host.Derived), y.pair.Leaf.NotBefore.Compare(x.pair.Leaf.NotBefore))
 	})
-	first := map[keypair.Algorithm]*importRow{}
-	return slices.DeleteFunc(claims, func(c claim) bool {
+	first := map[keypair.Algorithm]*claim{}
+	return slices.DeleteFunc(claims, func(c *claim) bool {
 		if winner := first[c.row.algorithm]; winner != nil {
-			b.not(c, resultSkipped, fmt.Sprintf("it is served with the %s certificate in %s", c.row.algorithm, winner.File))
+			b.not(c, resultSkipped, winner.instead(c))
 			return true
 		}
-		first[c.row.algorithm] = c.row
+		first[c.row.algorithm] = c
 		return false
 	})
+}
+
+// instead says that a host is served by the claim and not by another one.
+func (c *claim) instead(of *claim) string {
+	text := fmt.Sprintf("it is served with the %s certificate in %s", c.row.algorithm, c.row.File)
+	if c.host.Verify && !of.host.Verify {
+		text += ", whose clients are verified"
+	}
+	return text
 }
 
 // boolCompare puts false before true.
@@ -116,8 +136,8 @@ func boolCompare(x, y bool) int {
 }
 
 // bind serves one host with its certificates. The error is one that ends the import.
-func (b *binder) bind(ctx context.Context, host string, claims []claim) error {
-	verify := slices.ContainsFunc(claims, func(c claim) bool { return c.host.Verify })
+func (b *binder) bind(ctx context.Context, host string, claims []*claim) error {
+	verify := slices.ContainsFunc(claims, func(c *claim) bool { return c.host.Verify })
 	d, err := b.domain(ctx, host)
 	for _, c := range claims {
 		if d != nil {
@@ -135,15 +155,26 @@ func (b *binder) bind(ctx context.Context, host string, claims []claim) error {
 	return nil
 }
 
-func (b *binder) bound(c claim) {
+func (b *binder) bound(c *claim) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	c.settled = true
 	c.row.Hosts = append(c.row.Hosts, c.host.Name)
+}
+
+// kept warns that the clients of a host go on being verified.
+func (b *binder) kept(c *claim) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.row.Warnings = append(c.row.Warnings, "the clients of "+c.host.Name+" are verified, as its domain says, and were not here")
 }
 
 // attach binds a certificate to a domain. Client verification is never switched off: a
 // domain that has it keeps it.
-func (b *binder) attach(ctx context.Context, d *boundDomain, c claim, verify bool) error {
+func (b *binder) attach(ctx context.Context, d *boundDomain, c *claim, verify bool) error {
+	if d.verify && !verify {
+		b.kept(c)
+	}
 	verify = verify || d.verify
 	if b.dryRun || d.certs[c.row.ID] && d.verify == verify {
 		return nil

@@ -56,6 +56,45 @@ func TestImportRevocationLists(t *testing.T) {
 	}
 }
 
+// TestImportSendsListsOfOlderPairs: a leaf that the API has a newer one of keeps no revocation
+// list from coming through.
+func TestImportSendsListsOfOlderPairs(t *testing.T) {
+	n := inProcess(t, t.TempDir(), time.Now)
+	w := visitLacre(t, n.cfg.DataDir)
+	clients := testcert.NewCA(t, "clients")
+	bad := clients.Leaf(t, []string{"bad"})
+	dir, now := t.TempDir(), time.Now().Truncate(time.Second)
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put := func(age time.Duration, list []byte) {
+		leaf := w.ca.Leaf(t, []string{"held.import.test"}, testcert.WithValidity(now.Add(-age), now.Add(24*time.Hour)))
+		write("held.pem", leaf.ChainPEM()+leaf.KeyPEM())
+		write("clients.crl", testcert.CRLPEM(list))
+	}
+	write("clients.pem", clients.PEM())
+	write("nginx.conf", `http { server { server_name held.import.test; ssl_certificate held.pem; ssl_certificate_key held.pem;
+		ssl_client_certificate clients.pem; ssl_verify_client on; ssl_crl clients.crl; } }`)
+	put(time.Hour, clients.CRL(t, nil))
+	imported(t, exitDone, nil, dir, "--data-dir", n.cfg.DataDir, "--bind")
+	if err := w.letsIn("held.import.test", bad); err != nil {
+		t.Fatalf("before it is revoked: %v", err)
+	}
+	put(2*time.Hour, clients.CRL(t, []*x509.Certificate{bad.Cert}, testcert.CRLNumber(2)))
+	if got, _ := imported(t, exitDone, nil, dir, "--data-dir", n.cfg.DataDir, "--bind", "--dry-run"); got[resultSkipped] != 1 {
+		t.Errorf("got %v, want the older leaf skipped", got)
+	}
+	if err := w.letsIn("held.import.test", bad); err != nil {
+		t.Errorf("a dry run has revoked a client: %v", err)
+	}
+	imported(t, exitDone, nil, dir, "--data-dir", n.cfg.DataDir, "--bind")
+	if err := w.letsIn("held.import.test", bad); err == nil {
+		t.Error("a revoked client was let in")
+	}
+}
+
 // letsIn makes a handshake with a client certificate; that it was accepted is known when the
 // server goes on.
 func (w *world) letsIn(host string, client *testcert.Leaf) error {

@@ -96,6 +96,9 @@ func (im *importing) summary(rows []*importRow) string {
 		}
 	}
 	text := cmp.Or(strings.Join(parts, ", "), "nothing to import")
+	if im.bind {
+		text += fmt.Sprintf("; %d names bound", bound(rows))
+	}
 	if im.dryRun {
 		text += " (dry run: nothing was changed)"
 	}
@@ -110,12 +113,26 @@ func count(rows []*importRow) map[string]int {
 	return n
 }
 
+// bound is how many names are bound, by this import or before it.
+func bound(rows []*importRow) (n int) {
+	for _, r := range rows {
+		if r.algorithm != "" {
+			n += len(r.Hosts)
+		}
+	}
+	return n
+}
+
 // verdict is the error that an import ends with.
 func verdict(cause error, rows []*importRow) error {
 	n := count(rows)
 	switch {
 	case cause != nil:
-		return hinted{fmt.Errorf("the import ended early: %w", cause), "run it again; it goes on where it was"}
+		cause := fmt.Errorf("the import ended early: %w", cause)
+		if _, no := errors.AsType[*refused](cause); no { // for good, unless something else changes
+			return cause
+		}
+		return hinted{cause, "run it again; it goes on where it was"}
 	case n[resultRefused] > 0:
 		return fmt.Errorf("%d were refused", n[resultRefused])
 	case !slices.ContainsFunc(rows, func(r *importRow) bool { return r.Key != "" }):

@@ -109,12 +109,27 @@ func (im *importing) renew(ctx context.Context, p *layout.Pair, row *importRow, 
 	case same:
 		row.Reason = "the client CAs were sent again, with their lists; the API does not show which ones it has"
 	case !p.Leaf.NotBefore.IsZero() && old.NotBefore.After(p.Leaf.NotBefore):
-		row.holds(resultSkipped, &old.certificate)
-		row.Reason = fmt.Sprintf("the API has a newer one, of %s; this is of %s",
-			old.NotBefore.UTC().Format(time.RFC3339), p.Leaf.NotBefore.UTC().Format(time.RFC3339))
-		return nil
+		return im.older(ctx, p, row, old)
 	}
 	return im.send(ctx, p, row, resultUpdated, http.MethodPut, "/certificates/"+id, http.Header{"If-Match": {old.etag}})
+}
+
+// older leaves a newer certificate alone. The revocation lists are sent all the same: those
+// in the files may be newer than the API's whatever the leaf is, and hold clients off.
+func (im *importing) older(ctx context.Context, p *layout.Pair, row *importRow, old *existing) error {
+	row.holds(resultSkipped, &old.certificate)
+	row.Reason = fmt.Sprintf("the API has a newer one, of %s; this is of %s",
+		old.NotBefore.UTC().Format(time.RFC3339), p.Leaf.NotBefore.UTC().Format(time.RFC3339))
+	if p.CA == "" {
+		return nil
+	}
+	row.Reason += "; so its client CAs were not sent"
+	text, err := p.Read()
+	if err != nil || text.CRL == "" || im.dryRun {
+		return err
+	}
+	row.Reason += ", their revocation lists were"
+	return im.sendLists(ctx, row.ID, text.CRL)
 }
 
 // send uploads the pair and completes its row.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,7 +24,7 @@ func table(w io.Writer, certs []certificate) error {
 	fmt.Fprintln(t, "ID\tNAME\tTYPE\tALGORITHM\tSAN\tNOT AFTER\tSERIAL")
 	for _, c := range certs {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.Name, c.Type, c.AlgorithmType,
-			strings.Join(c.SAN, ","), c.NotAfter.Format(time.RFC3339), c.SerialNumber)
+			strings.Join(c.SAN, ","), c.NotAfter.Format(time.RFC3339), cmp.Or(c.SerialNumber, "-"))
 	}
 	return t.Flush()
 }
