@@ -64,21 +64,37 @@ func (u *upstream) leftBy(path string) bool {
 	return false
 }
 
-// steps are those that a segment of a path, still escaped, may lead down and up.
+// steps are those that a segment of a path, still escaped, may lead down and up. A name
+// behind a semicolon is none for who takes parameters away before anything else. Tabs and
+// ends of lines are nothing to the readers of URLs that browsers have.
 func steps(segment string) (down, up int) {
 	if plain, err := url.PathUnescape(segment); err == nil {
 		segment = plain
 	}
+	segment = strings.Map(dropBlank, segment)
+	named := true
 	for part := range strings.FieldsFuncSeq(segment, func(c rune) bool { return c == '/' || c == '\\' }) {
-		switch part, _, _ = strings.Cut(part, ";"); part {
+		part, _, parameters := strings.Cut(part, ";")
+		switch part {
 		case "", ".":
 		case "..":
 			up++
 		default:
-			down = 1
+			if named {
+				down = 1
+			}
 		}
+		named = named && !parameters
 	}
 	return down, up
+}
+
+func dropBlank(c rune) rune {
+	switch c {
+	case '\t', '\n', '\r':
+		return -1
+	}
+	return c
 }
 
 func fields(h http.Header) (n int) {
