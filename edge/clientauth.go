@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -31,14 +32,7 @@ type verified struct {
 	// the leaf was issued by the trust root itself.
 	cert, chain string
 
-	again atomic.Pointer[renewed] // set when the client was found good under a later trust
-}
-
-// renewed is a later trust under which a client was found good.
-type renewed struct {
-	roots *bundle
-	lists digests
-	until time.Time
+	again atomic.Pointer[verified] // how it was found good later, under another trust or chain
 }
 
 var errNobody = errors.New("no client certificate")
@@ -151,14 +145,16 @@ func (e *Edge) admits(s *site, who *verified) bool {
 // standing is until when a client is good under what the site holds clients to now, as far
 // as it was verified. It is zero when it was not under that.
 func (who *verified) standing(s *site) (until time.Time) {
-	if s.trusts(who.roots, who.tlcp) && s.heeds(who.lists) {
-		until = who.until
-	}
-	if r := who.again.Load(); r != nil && r.until.After(until) && s.trusts(r.roots, who.tlcp) && s.heeds(r.lists) {
-		until = r.until
+	for _, v := range []*verified{who, who.again.Load()} {
+		if v != nil && v.until.After(until) && s.trusts(v.roots, who.tlcp) && s.heeds(v.lists) {
+			until = v.until
+		}
 	}
 	return until
 }
+
+// latest is how the client was verified last.
+func (who *verified) latest() *verified { return cmp.Or(who.again.Load(), who) }
 
 // verifiesAgain holds a client to the roots and lists of now.
 func (e *Edge) verifiesAgain(s *site, who *verified, now time.Time) bool {
@@ -167,25 +163,20 @@ func (e *Edge) verifiesAgain(s *site, who *verified, now time.Time) bool {
 		if v == nil {
 			continue
 		}
-		t := s.trust(v)
-		if until, err := t.until(who, now); err == nil {
-			who.again.Store(&renewed{t.roots, digestsOf(t.lists), until})
+		if again, err := s.trust(v).verifyAgain(who, now); err == nil {
+			who.again.Store(again)
 			return true
 		}
 	}
 	return false
 }
 
-// until verifies a client anew and tells until when it is good.
-func (t trust) until(who *verified, now time.Time) (time.Time, error) {
+// verifyAgain verifies a client anew, as a full handshake does.
+func (t trust) verifyAgain(who *verified, now time.Time) (*verified, error) {
 	if who.tlcp {
-		return t.untilTLCP(who.sent, now)
+		return t.verifyAgainTLCP(who.sent, now)
 	}
-	chain, err := t.chain(who.sent, nil, now)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return t.endOf(chain), nil
+	return t.verify(who.sent, nil, now)
 }
 
 // verification is the part of a handshake that is about its client. Each connection has

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,5 +175,31 @@ func TestIdentityToUpstream(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestRefusalIsHeard: a client that goes on sending at once, as TLS 1.3 lets it, learns why it
+// was refused. After a reset it could not write, and most would not read then.
+func TestRefusalIsHeard(t *testing.T) {
+	w := newWorld(t)
+	ca := testcert.NewCA(t, "clients")
+	cert := w.certificate(w.leaf([]string{"a.example.com"}), ca)
+	w.domain("a.example.com", []*lacre.Certificate{cert}, verifyClients)
+	for range 20 {
+		c, err := w.dial("a.example.com", tls13)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: a.example.com\r\n\r\n")); err != nil {
+				t.Fatalf("before the alert could be read: %v", err)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		c.SetReadDeadline(time.Now().Add(15 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
+			t.Errorf("got %v, want the alert certificate_required", err)
+		}
+		c.Close()
 	}
 }

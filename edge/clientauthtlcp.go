@@ -122,18 +122,17 @@ func (t trust) allGood(leaves leafChains, now time.Time) (first []*x509.Certific
 	return first, until, nil
 }
 
-// untilTLCP verifies a TLCP client anew, as a full handshake does.
-func (t trust) untilTLCP(sent []*x509.Certificate, now time.Time) (time.Time, error) {
+// verifyAgainTLCP verifies a TLCP client anew, as a full handshake does.
+func (t trust) verifyAgainTLCP(sent []*x509.Certificate, now time.Time) (*verified, error) {
 	certs := make([]*smx509.Certificate, len(sent))
 	for i, cert := range sent {
 		certs[i] = (*smx509.Certificate)(cert)
 	}
 	sign, enc, err := tlcp.VerifyClient(certs, t.roots.poolSM2(), now)
 	if err != nil {
-		return time.Time{}, err
+		return nil, err
 	}
-	_, until, err := t.allGood(newLeafChains(sign, enc), now)
-	return until, err
+	return t.verifyTLCP(sent, newLeafChains(sign, enc), now)
 }
 
 func plainX509(certs []*smx509.Certificate) []*x509.Certificate {

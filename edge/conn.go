@@ -35,21 +35,31 @@ type conn struct {
 	extended atomic.Int64 // Unix nanoseconds at which the write deadline was last moved
 	closed   sync.Once
 
-	own   atomic.Pointer[router] // to upstreams that are told for whom a connection is
-	owner sync.Mutex             // taken to make own
+	own   atomic.Pointer[ownRouter] // to upstreams that are told for whom a connection is
+	owner sync.Mutex                // taken to make own
+}
+
+// ownRouter is a router for one client, and one project: over plain HTTP a client may ask for
+// hosts of several.
+type ownRouter struct {
+	*router
+	project string
 }
 
 // routerOfItsOwn returns a router whose connections are for this client alone, and begin
 // by naming it. The idle ones end with c, any other once it is idle for too long.
-func (c *conn) routerOfItsOwn() *router {
+func (c *conn) routerOfItsOwn(project string) *router {
 	c.owner.Lock()
 	defer c.owner.Unlock()
-	if t := c.own.Load(); t != nil {
-		return t
+	own := c.own.Load()
+	if own == nil || own.project != project {
+		if own != nil {
+			own.close()
+		}
+		own = &ownRouter{c.edge.newRouter(c.dialNaming), project}
+		c.own.Store(own)
 	}
-	t := c.edge.newRouter(c.dialNaming)
-	c.own.Store(t)
-	return t
+	return own.router
 }
 
 // RemoteAddr is net.Conn's: the client's address, not that of a proxy which named it.

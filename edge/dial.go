@@ -10,8 +10,8 @@ import (
 var errUpstreamsFull = errors.New("too many connections to upstreams of this project are open")
 
 // shares counts the connections to upstreams by the project that made them, which may have
-// as many as are free: one alone takes half of them, another half of what that leaves, so
-// that whoever comes with few finds some.
+// as many as are free: one alone takes half of them, another half of what that leaves, and
+// so on. After ten such there are 64 left for whoever comes with few.
 type shares struct {
 	mu  sync.Mutex
 	all int

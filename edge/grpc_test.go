@@ -98,16 +98,25 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
+// late answers a stream a while after all of it has come.
+func late(after time.Duration) func(any, grpc.ServerStream) error {
+	return func(_ any, stream grpc.ServerStream) error {
+		var message []byte
+		for stream.RecvMsg(&message) == nil {
+		}
+		time.Sleep(after)
+		return stream.SendMsg(&message)
+	}
+}
+
 // TestSilentGRPC: a stream may begin with silence, and be silent in between, for longer than
-// any other request.
+// any other request. So may one whose client has said all that it has to say.
 func TestSilentGRPC(t *testing.T) {
 	const limit = 200 * time.Millisecond
 	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Response, c.Timeouts.Stall = limit, limit })
 	own := w.leaf([]string{"127.0.0.1"}).TLS()
-	for name, address := range map[string]string{
-		"h2c":   "h2c://" + grpcEndless(t),
-		"https": "https://" + grpcEndless(t, grpc.Creds(credentials.NewServerTLSFromCert(&own))),
-	} {
+	secure := grpc.Creds(credentials.NewServerTLSFromCert(&own))
+	for name, address := range map[string]string{"h2c": "h2c://" + grpcEndless(t), "https": "https://" + grpcEndless(t, secure)} {
 		t.Run(name, func(t *testing.T) {
 			d, _ := w.site("a.example.com", upstream(address))
 			defer w.commit(lacre.Tx{Delete: []lacre.Record{d}})
@@ -117,6 +126,18 @@ func TestSilentGRPC(t *testing.T) {
 				if err := r.say(); err != nil {
 					t.Fatal(err)
 				}
+			}
+		})
+	}
+	echoed := echoStream
+	echoed.Handler = late(3 * limit)
+	for name, address := range map[string]string{"h2c": "h2c://" + grpcServer(t, echoed), "https": "https://" + grpcServer(t, echoed, secure)} {
+		t.Run("late over "+name, func(t *testing.T) {
+			d, _ := w.site("a.example.com", upstream(address))
+			defer w.commit(lacre.Tx{Delete: []lacre.Record{d}})
+			s, message := streamTo(t, w), []byte("hi")
+			if err := errors.Join(s.SendMsg(&message), s.CloseSend(), s.RecvMsg(&message)); err != nil {
+				t.Fatal(err)
 			}
 		})
 	}

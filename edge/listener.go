@@ -103,11 +103,31 @@ func (e *Edge) handshake(c *conn, h *handoff) {
 	if err != nil {
 		e.sampled.debug(e.log, "handshake failed", "result", result, "err", err, "remote", c.RemoteAddr())
 		tellPlainHTTP(c, err)
+		if result == clientAuth {
+			c.linger()
+		}
 		_ = secured.Close()
 		return
 	}
 	_ = c.SetDeadline(time.Time{}) // fails only if closed; so does the next read
 	h.give(answering(secured, state.NegotiatedProtocol))
+}
+
+// lingering bounds what is read of a client that was refused, and for how long.
+const (
+	lingeringTime = time.Second
+	lingeringSize = 64 << 10
+)
+
+// linger waits for a client to hear that it was refused. Over TLS 1.3 it sends its request
+// meanwhile: a close would have that answered by a reset, and most do not read the alert when
+// they cannot write.
+func (c *conn) linger() {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lingeringTime)) // fails only if closed; so does the read
+	_, _ = io.CopyN(io.Discard, c.Conn, lingeringSize)   // whatever ends it ends the waiting
 }
 
 // tellPlainHTTP answers a client that speaks HTTP where TLS is spoken, as net/http

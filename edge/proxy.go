@@ -89,9 +89,10 @@ func identify(h http.Header, in *http.Request) {
 	if c.who == nil || !siteOf(in.Context()).verifyClient {
 		return
 	}
-	h.Set("Client-Cert", c.who.cert)
-	if c.who.chain != "" {
-		h.Set("Client-Cert-Chain", c.who.chain)
+	who := c.who.latest()
+	h.Set("Client-Cert", who.cert)
+	if who.chain != "" {
+		h.Set("Client-Cert-Chain", who.chain)
 	}
 }
 

@@ -1,8 +1,10 @@
 package edge_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -16,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 	proxyproto "github.com/pires/go-proxyproto"
 
+	"lacre"
 	"lacre/edge"
 )
 
@@ -210,4 +213,33 @@ func TestProxyProtocolOutToWhatMayNotBeReached(t *testing.T) {
 	if status, err := request(t, w.client(true), "https://a.example.com/"); status != 502 || b.opened.Load() != 0 {
 		t.Errorf("got %d, %v and %d connections, want 502 and none", status, err, b.opened.Load())
 	}
+}
+
+// TestOwnConnectionsOfProjects: over plain HTTP one connection may ask for hosts of two
+// projects, of whom neither has the other's connections to an upstream.
+func TestOwnConnectionsOfProjects(t *testing.T) {
+	w := newWorld(t, proxying)
+	b, address := newTold(t, w, "http")
+	w.site("a.example.com", upstream(address))
+	w.project = lacre.NewID()
+	w.store(&lacre.Project{ID: w.project, Name: w.project, Created: time.Now()})
+	w.site("b.example.com", upstream(address))
+	c, err := net.Dial("tcp", w.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	answers := bufio.NewReader(c)
+	for _, host := range []string{"a", "a", "b", "b", "a"} {
+		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s.example.com\r\n\r\n", host)
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: got %v, %v, want 200", host, resp, err)
+		}
+		io.Copy(io.Discard, resp.Body)
+	}
+	if got := b.opened.Load(); got != 3 {
+		t.Errorf("got %d connections to the upstream, want one for each change of the project", got)
+	}
+	eventually(t, "those of before are closed", func() bool { return b.open.Load() == 1 })
 }

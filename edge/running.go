@@ -127,19 +127,24 @@ func (e *Edge) followLocked(x *exchange) bool {
 }
 
 // arm has x looked at again when its client is good no more: the certificate has expired or
-// a revocation list is stale. Both count whole seconds. A timer does not notice when the
-// clock is set forward or the machine sleeps, so none is trusted for longer than an hour.
+// a revocation list is stale.
 func (e *Edge) arm(x *exchange) {
 	a, who := &x.admission, x.conn.who
 	if who == nil || !a.site.verifyClient {
 		return
 	}
-	in := min(max(who.standing(a.site).Sub(e.cfg.Now()), 0), time.Hour) + time.Second
+	in := alarm(who.standing(a.site), e.cfg.Now())
 	if a.due == nil {
 		a.due = time.AfterFunc(in, func() { e.recheck(x) })
 	} else {
 		a.due.Reset(in)
 	}
+}
+
+// alarm is how long to wait for an end, which counts whole seconds. A timer does not notice
+// when the clock is set forward or the machine sleeps: none is trusted for more than an hour.
+func alarm(end, now time.Time) time.Duration {
+	return min(max(end.Sub(now), 0), time.Hour) + time.Second
 }
 
 func (e *Edge) unfile(a *admission) {

@@ -69,10 +69,14 @@ func endless(t *testing.T) string {
 
 // grpcEndless is endless for gRPC; it returns the server's address.
 func grpcEndless(t *testing.T, opts ...grpc.ServerOption) string {
+	return grpcServer(t, echoStream, opts...)
+}
+
+func grpcServer(t *testing.T, stream grpc.StreamDesc, opts ...grpc.ServerOption) string {
 	l := listen(t)
 	server := grpc.NewServer(append(opts, grpc.ForceServerCodec(rawCodec{}))...)
 	server.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "test.Echo", HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{echoStream},
+		ServiceName: "test.Echo", HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{stream},
 	}, struct{}{})
 	go server.Serve(l)
 	t.Cleanup(server.Stop)
@@ -111,6 +115,16 @@ func webSocket(t *testing.T, w *world, edits ...func(*tls.Config)) running {
 }
 
 func stream(t *testing.T, w *world, edits ...func(*tls.Config)) running {
+	s := streamTo(t, w, edits...)
+	var reply []byte
+	return running{
+		func() error { message := []byte("hi"); return errors.Join(s.SendMsg(&message), s.RecvMsg(&reply)) },
+		func() string { return fmt.Sprint(s.RecvMsg(&reply)) },
+	}
+}
+
+// streamTo begins a stream of gRPC.
+func streamTo(t *testing.T, w *world, edits ...func(*tls.Config)) grpc.ClientStream {
 	cfg := &tls.Config{RootCAs: w.ca.Pool()}
 	for _, edit := range edits {
 		edit(cfg)
@@ -128,11 +142,7 @@ func stream(t *testing.T, w *world, edits ...func(*tls.Config)) running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var reply []byte
-	return running{
-		func() error { message := []byte("hi"); return errors.Join(s.SendMsg(&message), s.RecvMsg(&reply)) },
-		func() string { return fmt.Sprint(s.RecvMsg(&reply)) },
-	}
+	return s
 }
 
 // download is an answer that has begun.

@@ -16,13 +16,13 @@ import (
 
 const (
 	idlePerUpstream = 512
-	idleInAll       = 4096
+	idleInAll       = 1024 // of a project, or of a client that has its own
 	idleUpstream    = 90 * time.Second
 )
 
-// router sends a request over the transport its upstream needs. gRPC has transports
-// of its own, over HTTP/2 and without a limit on the time to the first header: a stream may
-// begin with silence.
+// router sends a request over the transport its upstream needs. gRPC to upstreams of h2c and
+// https has transports of its own, over HTTP/2 and without a limit on the time to the first
+// header: a stream may begin with silence.
 type router struct {
 	web, webGRPC *http.Transport // http and https; https
 	h2c, h2cGRPC *http.Transport // HTTP/2 without TLS
@@ -62,7 +62,7 @@ type routers struct {
 
 func (all *routers) router(x *exchange) *router {
 	if x.site.upstream.own {
-		return x.conn.routerOfItsOwn()
+		return x.conn.routerOfItsOwn(x.site.project)
 	}
 	if t, ok := all.of.Load(x.site.project); ok {
 		return t.(*router)

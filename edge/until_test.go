@@ -78,4 +78,19 @@ func TestEndOf(t *testing.T) {
 	}
 }
 
+// TestAlarm: what is long past or far ahead, beyond what a Duration holds, makes no timer that
+// fires for ever or too late.
+func TestAlarm(t *testing.T) {
+	now := time.Now()
+	for want, end := range map[time.Duration]time.Time{
+		time.Second:             {},
+		11 * time.Second:        now.Add(10 * time.Second),
+		time.Hour + time.Second: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+	} {
+		if got := alarm(end, now); got != want {
+			t.Errorf("%v: got %v, want %v", end, got, want)
+		}
+	}
+}
+
 func hours(n int) *int { return &n }
