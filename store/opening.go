@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"os"
 	"sync"
 
 	"lacre"
@@ -75,7 +76,7 @@ func (o *Opening) openCopy(ctx context.Context, wanted bool) error {
 	}
 	if o.copy == nil {
 		close(o.check)
-		if wanted {
+		if _, none := os.Stat(o.dir.file(etcdDir)); wanted && none == nil {
 			o.log.Info("starting without the copy of the store", "reason", err)
 		}
 		if err := o.dir.dropCopy(); err != nil {
