@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -67,11 +69,15 @@ func explainCommand(env map[string]string) *cobra.Command {
 		Use: "explain HOST", Short: "Say which certificate and policy the edge uses for a client, and why", Args: cobra.ExactArgs(1),
 		Long: `Explain asks the edge behind the API what it does with a client that asks for HOST: the
 certificate, the domain that matches, its policy, how the handshake and a request end, and
-what was not chosen. The answer comes from the code that handshakes run through.`,
+what was not chosen. The answer comes from the code that handshakes run through. That a
+handshake would fail is an answer too: the exit code is 0.`,
 		Example: `  lacre explain www.example.com --data-dir ./data
   lacre explain www.example.com --data-dir ./data --versions TLSv1.2 --cipher-suites TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 -o json
   lacre explain www.example.com --data-dir ./data --versions TLCPv1.1`,
 		RunE: s.with(nil, func(cmd *cobra.Command, args []string) error {
+			if err := checkSNI(args[0]); err != nil {
+				return err
+			}
 			body := map[string]any{"sni": args[0]}
 			for field, list := range offers {
 				if len(*list) > 0 {
@@ -92,6 +98,14 @@ what was not chosen. The answer comes from the code that handshakes run through.
 	cmd.Flags().StringSliceVar(offers["cipher_suites"], "cipher-suites", nil, "cipher suites it offers, by name or number")
 	cmd.Flags().StringSliceVar(offers["signature_algorithms"], "signature-algorithms", nil, "signature algorithms it offers, by IANA name or number")
 	return cmd
+}
+
+// checkSNI finds what people write that no client asks for.
+func checkSNI(name string) error {
+	if _, err := netip.ParseAddr(name); err != nil && strings.ContainsAny(name, "/:*") {
+		return usagef("HOST: expected a name as a client sends it, without scheme, port or path, and no pattern")
+	}
+	return nil
 }
 
 func (s *session) explain(cmd *cobra.Command, body map[string]any) error {
@@ -122,7 +136,11 @@ func (e *explanation) table(w io.Writer) error {
 		line("UPSTREAM", "%s", p.Upstream)
 	}
 	if c := e.Certificate; c != nil {
-		line("CERTIFICATE", "%s version %d, %s, until %s", c.ID, c.Version, c.AlgorithmType, c.NotAfter)
+		end := ""
+		if e.Handshake.Result != "ok" {
+			end = "; the handshake does not get that far"
+		}
+		line("CERTIFICATE", "%s version %d, %s, until %s%s", c.ID, c.Version, c.AlgorithmType, c.NotAfter, end)
 		line("SHA-256", "%s", c.Fingerprint)
 		if c.OCSP != "" {
 			line("OCSP STAPLE", "until %s", c.OCSP)
