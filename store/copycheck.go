@@ -54,15 +54,16 @@ func (w *walk) part(bucket *bolt.Bucket) (more bool, err error) {
 		e = at(c.Next())
 	}
 	last := placed{key: w.from}
+	alone := true // last is the first of its page, and was found
 	for n := 0; e.key != nil && n < stride; n++ {
 		turned := n == 0 || e.page() != last.page()
-		if !e.follows(last) || turned && !(e.found(bucket) && (n == 0 || last.found(bucket))) {
+		if !e.follows(last) || turned && !(e.found(bucket) && (alone || last.found(bucket))) {
 			return false, errSums
 		}
 		w.sum.Keys, w.sum.Sum = w.sum.Keys+1, w.sum.Sum+sumOf(e.key, e.value)
-		last, e = e, at(c.Next())
+		last, alone, e = e, turned, at(c.Next())
 	}
-	if last.value != nil && !last.found(bucket) {
+	if !alone && !last.found(bucket) {
 		return false, errSums
 	}
 	w.from = bytes.Clone(last.key)
