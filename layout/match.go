@@ -104,7 +104,7 @@ func (m *matching) candidate(c *contents) *candidate {
 	var key *contents
 	if at >= 0 {
 		key = nearest(c, m.keys[c.certs[at].key])
-	} else if at = slices.IndexFunc(c.certs, func(x cert) bool { return !x.ca }); at < 0 {
+	} else if at = slices.IndexFunc(c.certs, cert.serves); at < 0 {
 		return nil // CAs only: somebody's chain
 	} else if key = related(c, m.opaque[filepath.Dir(c.path)]); key == nil {
 		m.used[c] = true
@@ -117,10 +117,10 @@ func (m *matching) candidate(c *contents) *candidate {
 	return &candidate{p, c, at}
 }
 
-// serves tells whether a certificate can be a server's. A CA's is not, whose key may lie beside it
-// and is nobody's business; one that signed itself may say CA, as OpenSSL makes them, and
-// has names.
-func (x cert) serves() bool { return !x.ca || len(x.leaf.SANs) > 0 }
+// serves tells whether a certificate can be a server's. A CA's is not, whose key may lie
+// beside it and is nobody's business. One that signed itself and has names may say CA all
+// the same: OpenSSL makes them so.
+func (x cert) serves() bool { return !x.ca || len(x.leaf.SANs) > 0 && x.subject == x.issuer }
 
 // derived are the names in the leaf, for want of a configuration that says more.
 func (p *Pair) derived(verify bool) []Host {

@@ -165,27 +165,16 @@ func (s nginxScope) with(list []*directive) nginxScope {
 
 // server adds the pairs of one server block.
 func (n *nginx) server(d *directive, s nginxScope) {
+	if s.foreign {
+		n.unbound(d, n.pairs(d, s))
+		return
+	}
 	hosts, named := n.hosts(d)
 	a := access{verify: s.verify, ca: s.ca, crl: s.crl, on: "on", setting: "ssl_verify_client"}
 	why := a.unlike()
 	n.forbid(hosts, why) // also where no certificate can be read
-	pairs := n.sm2Pair(d, s.sm2)
-	n.fallback(d, len(s.certs)+len(pairs) > 0)
-	for i, cert := range s.certs {
-		if i >= len(s.keys) {
-			n.fail(d.at(), "ssl_certificate without its ssl_certificate_key")
-			return
-		}
-		p := &Pair{Origin: s.origin}
-		if p.Cert, p.Key = n.pemFile(d, cert), n.pemFile(d, s.keys[i]); p.Cert != "" && p.Key != "" {
-			pairs = append(pairs, p)
-		}
-	}
-	if s.foreign {
-		n.unbound(d, pairs)
-		return
-	}
-	for _, p := range pairs {
+	n.fallback(d)
+	for _, p := range n.pairs(d, s) {
 		if p.Hosts = slices.Clone(hosts); a.verifies() && why == "" {
 			p.CA = n.path(s.ca)
 			if s.crl != "" {
@@ -194,6 +183,22 @@ func (n *nginx) server(d *directive, s nginxScope) {
 		}
 		n.served(p, named, why)
 	}
+}
+
+// pairs are those that a server block names.
+func (n *nginx) pairs(d *directive, s nginxScope) []*Pair {
+	pairs := n.sm2Pair(d, s.sm2)
+	for i, cert := range s.certs {
+		if i >= len(s.keys) {
+			n.fail(d.at(), "ssl_certificate without its ssl_certificate_key")
+			return nil
+		}
+		p := &Pair{Origin: s.origin}
+		if p.Cert, p.Key = n.pemFile(d, cert), n.pemFile(d, s.keys[i]); p.Cert != "" && p.Key != "" {
+			pairs = append(pairs, p)
+		}
+	}
+	return pairs
 }
 
 // unbound adds the pairs of a server that is not one of HTTP, for no names.
@@ -209,9 +214,10 @@ func (n *nginx) unbound(server *directive, pairs []*Pair) {
 
 // fallback says what becomes of a server that others fall back to: of a name that no domain
 // has, Lacre knows nothing.
-func (n *nginx) fallback(server *directive, secure bool) {
+func (n *nginx) fallback(server *directive) {
 	for _, d := range server.block {
-		if secure && d.words[0] == "listen" && (slices.Contains(d.words, "default_server") || slices.Contains(d.words, "default")) {
+		has := func(word string) bool { return slices.Contains(d.words, word) }
+		if d.words[0] == "listen" && (has("ssl") || has("quic")) && (has("default_server") || has("default")) {
 			n.skip(d.at(), "default_server: whoever asks for a name that no domain has, or for none, gets no certificate")
 			return
 		}

@@ -62,14 +62,22 @@ func (p *Pair) Read() (*Text, error) {
 		}
 		t.CA = ca.certificates()
 	}
-	if p.CRL != "" {
-		lists, fault, _ := readFile(p.CRL, maxFile)
-		if fault != "" {
-			return nil, fmt.Errorf("%s: %s", p.CRL, fault)
-		}
-		t.CRL = ListText(lists)
+	if t.CRL, err = p.Lists(); err != nil {
+		return nil, err
 	}
 	return t, nil
+}
+
+// Lists reads the revocation lists of the pair's clients, in PEM; empty without any.
+func (p *Pair) Lists() (string, error) {
+	if p.CRL == "" {
+		return "", nil
+	}
+	lists, fault, _ := readFile(p.CRL, maxFile)
+	if fault != "" {
+		return "", fmt.Errorf("%s: %s", p.CRL, fault)
+	}
+	return ListText(lists), nil
 }
 
 // ListText is the content of a file of revocation lists as the API takes it: PEM as it is,

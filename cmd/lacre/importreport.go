@@ -114,13 +114,16 @@ func count(rows []*importRow) map[string]int {
 }
 
 // bound is how many names are bound, by this import or before it.
-func bound(rows []*importRow) (n int) {
+func bound(rows []*importRow) int {
+	names := map[string]bool{}
 	for _, r := range rows {
-		if r.algorithm != "" {
-			n += len(r.Hosts)
+		for _, host := range r.Hosts {
+			if r.algorithm != "" {
+				names[host] = true
+			}
 		}
 	}
-	return n
+	return len(names)
 }
 
 // verdict is the error that an import ends with.
@@ -129,8 +132,8 @@ func verdict(cause error, rows []*importRow) error {
 	switch {
 	case cause != nil:
 		cause := fmt.Errorf("the import ended early: %w", cause)
-		if _, no := errors.AsType[*refused](cause); no { // for good, unless something else changes
-			return cause
+		if no, ok := errors.AsType[*refused](cause); errors.As(cause, new(usageError)) || ok && no.retryAfter == 0 && no.status < 500 {
+			return cause // it would come again
 		}
 		return hinted{cause, "run it again; it goes on where it was"}
 	case n[resultRefused] > 0:

@@ -115,7 +115,8 @@ func (im *importing) renew(ctx context.Context, p *layout.Pair, row *importRow, 
 }
 
 // older leaves a newer certificate alone. The revocation lists are sent all the same: those
-// in the files may be newer than the API's whatever the leaf is, and hold clients off.
+// in the files may be newer than the API's whatever the leaf is, and hold clients off. When
+// they are refused the API's own stay in force, and so what is bound stays so.
 func (im *importing) older(ctx context.Context, p *layout.Pair, row *importRow, old *existing) error {
 	row.holds(resultSkipped, &old.certificate)
 	row.Reason = fmt.Sprintf("the API has a newer one, of %s; this is of %s",
@@ -123,13 +124,17 @@ func (im *importing) older(ctx context.Context, p *layout.Pair, row *importRow, 
 	if p.CA == "" {
 		return nil
 	}
-	row.Reason += "; so its client CAs were not sent"
-	text, err := p.Read()
-	if err != nil || text.CRL == "" || im.dryRun {
-		return err
+	row.Reason += "; its client CAs are not sent either"
+	lists, err := p.Lists()
+	if err == nil && lists != "" && !im.dryRun {
+		row.Reason += ", only their revocation lists"
+		err = im.sendLists(ctx, row.ID, lists)
 	}
-	row.Reason += ", their revocation lists were"
-	return im.sendLists(ctx, row.ID, text.CRL)
+	if err != nil && !fatal(err) && ctx.Err() == nil {
+		row.Result, row.Reason = resultRefused, row.Reason+"; "+err.Error()
+		return nil
+	}
+	return err
 }
 
 // send uploads the pair and completes its row.
