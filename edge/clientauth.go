@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -145,16 +144,22 @@ func (e *Edge) admits(s *site, who *verified) bool {
 // standing is until when a client is good under what the site holds clients to now, as far
 // as it was verified. It is zero when it was not under that.
 func (who *verified) standing(s *site) (until time.Time) {
-	for _, v := range []*verified{who, who.again.Load()} {
-		if v != nil && v.until.After(until) && s.trusts(v.roots, who.tlcp) && s.heeds(v.lists) {
-			until = v.until
-		}
+	if v := who.under(s); v != nil {
+		until = v.until
 	}
 	return until
 }
 
-// latest is how the client was verified last.
-func (who *verified) latest() *verified { return cmp.Or(who.again.Load(), who) }
+// under is how a client was verified under what the site holds clients to now, for longest;
+// nil when it was not.
+func (who *verified) under(s *site) (longest *verified) {
+	for _, v := range []*verified{who, who.again.Load()} {
+		if v != nil && s.trusts(v.roots, who.tlcp) && s.heeds(v.lists) && (longest == nil || v.until.After(longest.until)) {
+			longest = v
+		}
+	}
+	return longest
+}
 
 // verifiesAgain holds a client to the roots and lists of now.
 func (e *Edge) verifiesAgain(s *site, who *verified, now time.Time) bool {

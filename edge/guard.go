@@ -64,18 +64,20 @@ func (u *upstream) leftBy(path string) bool {
 	return false
 }
 
-// steps are those that a segment of a path, still escaped, may lead down and up. A name
-// behind a semicolon is none for who takes parameters away before anything else. Tabs and
-// ends of lines are nothing to the readers of URLs that browsers have.
+// steps are those that a segment of a path, still escaped, may lead down and up. What stands
+// behind a parameter, or what a second reading takes for the end of the path, is no name. Of
+// that second reading are escaped dots, too, and blanks that vanish.
 func steps(segment string) (down, up int) {
 	if plain, err := url.PathUnescape(segment); err == nil {
 		segment = plain
 	}
-	segment = strings.Map(dropBlank, segment)
 	named := true
-	for part := range strings.FieldsFuncSeq(segment, func(c rune) bool { return c == '/' || c == '\\' }) {
-		part, _, parameters := strings.Cut(part, ";")
-		switch part {
+	for part := range strings.FieldsFuncSeq(blurred.Replace(segment), func(c rune) bool { return c == '/' || c == '\\' }) {
+		end := strings.IndexAny(part, ";?#\x00")
+		if end >= 0 {
+			part = part[:end]
+		}
+		switch part = strings.TrimSpace(part); part {
 		case "", ".":
 		case "..":
 			up++
@@ -84,18 +86,13 @@ func steps(segment string) (down, up int) {
 				down = 1
 			}
 		}
-		named = named && !parameters
+		named = named && end < 0
 	}
 	return down, up
 }
 
-func dropBlank(c rune) rune {
-	switch c {
-	case '\t', '\n', '\r':
-		return -1
-	}
-	return c
-}
+// blurred makes of a path what readers of URLs as browsers have it make of it.
+var blurred = strings.NewReplacer("\t", "", "\n", "", "\r", "", "%2e", ".", "%2E", ".")
 
 func fields(h http.Header) (n int) {
 	for _, values := range h {

@@ -119,9 +119,9 @@ const (
 	lingeringSize = 64 << 10
 )
 
-// linger waits for a client to hear that it was refused. Over TLS 1.3 it sends its request
-// meanwhile: a close would have that answered by a reset, and most do not read the alert when
-// they cannot write.
+// linger waits for a client to hear that it was refused. It sends on meanwhile, over TLS 1.3
+// its request: a close would have that answered by a reset, and most do not read the alert
+// when they cannot write.
 func (c *conn) linger() {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return

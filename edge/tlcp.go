@@ -101,6 +101,9 @@ func (e *Edge) handshakeTLCP(c *conn, h *handoff, start time.Time) {
 	e.metrics.handshake(result, tlcp.Version, time.Since(start))
 	if err != nil {
 		e.sampled.debug(e.log, "TLCP handshake failed", "result", result, "err", err, "remote", c.RemoteAddr())
+		if result == clientAuth {
+			c.linger()
+		}
 		_ = secured.Close()
 		return
 	}

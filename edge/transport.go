@@ -16,7 +16,7 @@ import (
 
 const (
 	idlePerUpstream = 512
-	idleInAll       = 1024 // of a project, or of a client that has its own
+	idleInAll       = 1024 // of each transport of a router
 	idleUpstream    = 90 * time.Second
 )
 
