@@ -1,0 +1,28 @@
+package store
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// readAhead has the kernel read a file into its cache. bbolt maps a file for random access,
+// and would wait for the disk at each page. It is a hint: whatever fails, pages are read when
+// they are needed.
+func readAhead(path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return
+	}
+	const step = 1 << 20 // of one call the kernel takes no more than a few
+	for at := int64(0); at < info.Size(); at += step {
+		if unix.Fadvise(int(f.Fd()), at, step, unix.FADV_WILLNEED) != nil {
+			return
+		}
+	}
+}
