@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"lacre"
 	"lacre/edge"
 )
 
@@ -29,8 +28,7 @@ func TestUpstreamConnectionsAreCapped(t *testing.T) {
 		}
 	})
 	w.site("a.example.com", upstream(b.URL))
-	w.project = lacre.NewID()
-	w.store(&lacre.Project{ID: w.project, Name: w.project, Created: time.Now()})
+	w.tenant()
 	w.site("other.example.com", upstream(backend(t, func(http.ResponseWriter, *http.Request) {}).URL))
 	client := w.client(true)
 	if status, err := request(t, client, "https://a.example.com/"); status != 200 { // one connection from here on
@@ -148,8 +146,7 @@ func TestPlacesOfOthers(t *testing.T) {
 		}
 	})
 	w.site("a.example.com", upstream(b.URL))
-	w.project = lacre.NewID()
-	w.store(&lacre.Project{ID: w.project, Name: w.project, Created: time.Now()})
+	w.tenant()
 	w.site("thief.example.com", upstream(b.URL))
 	client := w.client(true)
 	client.Timeout = 0

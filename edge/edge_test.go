@@ -88,9 +88,9 @@ func newWorld(tb testing.TB, configure ...func(*edge.Config)) *world {
 	tb.Helper()
 	w := &world{
 		TB: tb, ca: testcert.NewCA(tb, "edge test"), box: &strongbox{keys: map[string][]byte{}},
-		project: lacre.NewID(), inst: lacre.NewID(), log: &syncBuffer{},
+		inst: lacre.NewID(), log: &syncBuffer{},
 	}
-	w.store(&lacre.Project{ID: w.project, Name: w.project, Created: time.Now()})
+	w.tenant()
 	cfg := edge.Config{
 		Feed: shared, Sealer: w.box, Instance: w.inst, AllowLoopback: true,
 		Log:           slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -192,6 +192,13 @@ func (w *world) applied(revision int64) {
 func (w *world) leaf(hosts []string, opts ...testcert.Option) *testcert.Leaf {
 	w.Helper()
 	return w.ca.Leaf(w, hosts, opts...)
+}
+
+// tenant makes another project, whose records are stored from now on.
+func (w *world) tenant() {
+	w.Helper()
+	w.project = lacre.NewID()
+	w.store(&lacre.Project{ID: w.project, Name: w.project, Created: time.Now()})
 }
 
 // version makes version n of a certificate from a leaf.

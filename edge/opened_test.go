@@ -2,7 +2,9 @@ package edge_test
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -231,6 +233,39 @@ func TestAnotherChainIsGood(t *testing.T) {
 		}
 		if in, _ := w.asks("a.example.com", as(ca.Leaf(t, []string{"client"}))); !in {
 			t.Errorf("keep %t: a new connection was refused", keep)
+		}
+	}
+}
+
+// TestChainThatAdmits: upstreams are shown the chain to the trust root that counts now, also
+// when trust has changed and come back.
+func TestChainThatAdmits(t *testing.T) {
+	w := newWorld(t, func(c *edge.Config) { c.KeepConnections = true })
+	var shown string
+	b := backend(t, func(_ http.ResponseWriter, r *http.Request) { shown = r.Header.Get("Client-Cert-Chain") })
+	one, two := testcert.NewCA(t, "one"), testcert.NewCA(t, "two")
+	first := one.Intermediate(t, "sub")
+	template := *first.Cert
+	template.AuthorityKeyId = nil
+	der, err := x509.CreateCertificate(rand.Reader, &template, two.Cert, first.Cert.PublicKey, two.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := w.certificate(w.leaf([]string{"a.example.com"}), one)
+	w.domain("a.example.com", []*lacre.Certificate{cert}, upstream(b.URL), verifyClients)
+	leaf := first.Leaf(t, []string{"client"}).TLS()
+	leaf.Certificate = [][]byte{leaf.Certificate[0], first.Cert.Raw, der}
+	client := w.client(true, func(c *tls.Config) { c.Certificates = []tls.Certificate{leaf} })
+	roots := []*testcert.CA{one, two, one}
+	for i, want := range [][]byte{first.Cert.Raw, der, first.Cert.Raw} {
+		if i > 0 {
+			w.rotate(cert, w.leaf([]string{"a.example.com"}), roots[i])
+		}
+		if status, err := request(t, client, "https://a.example.com/"); status != 200 {
+			t.Fatalf("under root %d: got %d, %v, want 200", i, status, err)
+		}
+		if want := ":" + base64.StdEncoding.EncodeToString(want) + ":"; shown != want {
+			t.Errorf("under root %d: the upstream was shown another chain", i)
 		}
 	}
 }

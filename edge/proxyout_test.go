@@ -18,7 +18,6 @@ import (
 	"github.com/coder/websocket"
 	proxyproto "github.com/pires/go-proxyproto"
 
-	"lacre"
 	"lacre/edge"
 )
 
@@ -221,8 +220,7 @@ func TestOwnConnectionsOfProjects(t *testing.T) {
 	w := newWorld(t, proxying)
 	b, address := newTold(t, w, "http")
 	w.site("a.example.com", upstream(address))
-	w.project = lacre.NewID()
-	w.store(&lacre.Project{ID: w.project, Name: w.project, Created: time.Now()})
+	w.tenant()
 	w.site("b.example.com", upstream(address))
 	c, err := net.Dial("tcp", w.plain)
 	if err != nil {
