@@ -1,13 +1,16 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -250,6 +253,28 @@ func must[T any](value T, err error) T {
 		panic(err)
 	}
 	return value
+}
+
+// TestVeryFirstStart says nothing of a copy that there cannot be.
+func TestVeryFirstStart(t *testing.T) {
+	dir := t.TempDir()
+	for _, want := range []bool{false, true} {
+		var log bytes.Buffer
+		o, err := store.Open(t.Context(), store.EmbeddedConfig{Dir: dir, Copy: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.Wait(soon(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "starting without the copy"); got != want {
+			t.Errorf("got it said %t, want %t:\n%s", got, want, &log)
+		}
+		os.Remove(filepath.Join(dir, "copy.exact"))
+	}
 }
 
 // TestCopyIsNotBelieved damages one thing at a time between two starts: the store then is

@@ -49,9 +49,9 @@ type walk struct {
 // part is the next part of the walk. There is more unless it came to the end.
 func (w *walk) part(bucket *bolt.Bucket) (more bool, err error) {
 	c := bucket.Cursor()
-	e := at(c.Seek(w.from))
+	e := newPlaced(c.Seek(w.from))
 	if w.from != nil && bytes.Equal(e.key, w.from) {
-		e = at(c.Next())
+		e = newPlaced(c.Next())
 	}
 	last := placed{key: w.from}
 	alone := true // last is the first of its page, and was found
@@ -61,7 +61,7 @@ func (w *walk) part(bucket *bolt.Bucket) (more bool, err error) {
 			return false, errSums
 		}
 		w.sum.Keys, w.sum.Sum = w.sum.Keys+1, w.sum.Sum+sumOf(e.key, e.value)
-		last, alone, e = e, turned, at(c.Next())
+		last, alone, e = e, turned, newPlaced(c.Next())
 	}
 	if !alone && !last.found(bucket) {
 		return false, errSums
@@ -73,7 +73,7 @@ func (w *walk) part(bucket *bolt.Bucket) (more bool, err error) {
 // placed is a key of a bucket and its value, both in the pages of the file.
 type placed struct{ key, value []byte }
 
-func at(key, value []byte) placed { return placed{key, value} }
+func newPlaced(key, value []byte) placed { return placed{key, value} }
 
 // follows tells whether the entry has a value and may stand behind another one.
 func (e placed) follows(before placed) bool {
