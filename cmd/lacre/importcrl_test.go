@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +93,15 @@ func TestImportSendsListsOfOlderPairs(t *testing.T) {
 	imported(t, exitDone, nil, dir, "--data-dir", n.cfg.DataDir, "--bind")
 	if err := w.letsIn("held.import.test", bad); err == nil {
 		t.Error("a revoked client was let in")
+	}
+	// A list that the API refuses is a failure; its own stays, and so does what is bound.
+	put(2*time.Hour, clients.CRL(t, nil))
+	got, talk := imported(t, exitFailed, nil, dir, "--data-dir", n.cfg.DataDir, "--bind")
+	if got[resultRefused] != 1 || !strings.Contains(talk, "1 names bound") {
+		t.Errorf("got %v, want the list refused and the name bound still\n%s", got, talk)
+	}
+	if err := w.letsIn("held.import.test", bad); err == nil {
+		t.Error("a revoked client was let in after an older list")
 	}
 }
 

@@ -97,7 +97,7 @@ func (im *importing) summary(rows []*importRow) string {
 	}
 	text := cmp.Or(strings.Join(parts, ", "), "nothing to import")
 	if im.bind {
-		text += fmt.Sprintf("; %d names bound", bound(rows))
+		text += fmt.Sprintf("; %d names bound", boundNames(rows))
 	}
 	if im.dryRun {
 		text += " (dry run: nothing was changed)"
@@ -113,8 +113,8 @@ func count(rows []*importRow) map[string]int {
 	return n
 }
 
-// bound is how many names are bound, by this import or before it.
-func bound(rows []*importRow) int {
+// boundNames is how many names are bound, by this import or before it.
+func boundNames(rows []*importRow) int {
 	names := map[string]bool{}
 	for _, r := range rows {
 		for _, host := range r.Hosts {
