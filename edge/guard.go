@@ -1,10 +1,11 @@
 package edge
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,15 +65,12 @@ func (u *upstream) leftBy(path string) bool {
 	return false
 }
 
-// steps are those that a segment of a path, still escaped, may lead down and up. What stands
-// behind a parameter, or what a second reading takes for the end of the path, is no name. Of
-// that second reading are escaped dots, too, and blanks that vanish.
+// steps are those that a segment of a path, still escaped, may lead down and up, however often
+// a reader takes escapes away. What stands behind a parameter, or what such a reader takes
+// for the end of the path, is no name.
 func steps(segment string) (down, up int) {
-	if plain, err := url.PathUnescape(segment); err == nil {
-		segment = plain
-	}
 	named := true
-	for part := range strings.FieldsFuncSeq(blurred.Replace(segment), func(c rune) bool { return c == '/' || c == '\\' }) {
+	for part := range strings.FieldsFuncSeq(plain(segment), func(c rune) bool { return c == '/' || c == '\\' }) {
 		end := strings.IndexAny(part, ";?#\x00")
 		if end >= 0 {
 			part = part[:end]
@@ -91,8 +89,26 @@ func steps(segment string) (down, up int) {
 	return down, up
 }
 
-// blurred makes of a path what readers of URLs as browsers have it make of it.
-var blurred = strings.NewReplacer("\t", "", "\n", "", "\r", "", "%2e", ".", "%2E", ".")
+// plain takes every escape away, also those of escapes, and what readers of URLs as browsers
+// have them leave out. What is no escape stays.
+func plain(text string) string {
+	for range 4 {
+		decoded := escape.ReplaceAllStringFunc(text, func(hexadecimal string) string {
+			b, _ := hex.DecodeString(hexadecimal[1:]) // two digits
+			return string(b)
+		})
+		if decoded == text {
+			break
+		}
+		text = decoded
+	}
+	return ignored.Replace(text)
+}
+
+var (
+	escape  = regexp.MustCompile("%[0-9A-Fa-f]{2}")
+	ignored = strings.NewReplacer("\t", "", "\n", "", "\r", "")
+)
 
 func fields(h http.Header) (n int) {
 	for _, values := range h {

@@ -89,7 +89,7 @@ func identify(h http.Header, in *http.Request) {
 	if c.who == nil || !siteOf(in.Context()).verifyClient {
 		return
 	}
-	who := cmp.Or(c.who.under(siteOf(in.Context())), c.who) // nil if trust has changed since it was let in
+	who := cmp.Or(c.who.under(siteOf(in.Context())), c.who) // the latter if trust has changed since
 	h.Set("Client-Cert", who.cert)
 	if who.chain != "" {
 		h.Set("Client-Cert-Chain", who.chain)

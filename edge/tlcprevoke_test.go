@@ -2,8 +2,11 @@ package edge_test
 
 import (
 	"crypto/x509"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -261,4 +264,38 @@ func (m *matrixTLCP) resumes(w *world, c cell, ticket bool) bool {
 		w.Errorf("got let in %t, resumed %t (%v), want %t and %t", in, resumed, err, c.authentic, c.may)
 	}
 	return resumed
+}
+
+// recordwise writes one record at a time, as if they came in packets of their own.
+type recordwise struct{ net.Conn }
+
+func (r recordwise) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		end := n + 5 + int(binary.BigEndian.Uint16(b[n+3:]))
+		m, err := r.Conn.Write(b[n:end])
+		if n += m; err != nil {
+			return n, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return n, nil
+}
+
+// TestRefusalIsHeardOverTLCP: the rest of a client's flight comes after its certificate was
+// refused, and is no reason for a reset.
+func TestRefusalIsHeardOverTLCP(t *testing.T) {
+	w, own, good, bad := newWorld(t), newSMCA(t), newSMCA(t), newSMCA(t)
+	w.domain(sites[0], []*lacre.Certificate{w.dual(own.Dual(t, sites), good)}, verifyClients)
+	cfg := &tlcp.Config{ServerName: sites[0], RootCAs: poolSM2(own)}
+	withPair(t, bad.Dual(t, []string{"client"}))(cfg)
+	for range 5 {
+		raw, err := net.Dial("tcp", w.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tlcp.Client(recordwise{raw}, cfg).Handshake(); err == nil || !strings.Contains(err.Error(), "the peer sent unknown_ca") {
+			t.Errorf("got %v, want the alert unknown_ca", err)
+		}
+		raw.Close()
+	}
 }

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	idlePerUpstream = 512
-	idleInAll       = 1024 // of each transport of a router
-	idleUpstream    = 90 * time.Second
+	idlePerUpstream  = 512
+	idlePerTransport = 1024
+	idleUpstream     = 90 * time.Second
 )
 
 // router sends a request over the transport its upstream needs. gRPC to upstreams of h2c and
@@ -113,7 +113,7 @@ func (e *Edge) newTransport(dial dialFunc, protocols *http.Protocols, patience t
 		TLSHandshakeTimeout:    limits.Dial,
 		ResponseHeaderTimeout:  patience,
 		ExpectContinueTimeout:  time.Second,
-		MaxIdleConns:           idleInAll,
+		MaxIdleConns:           idlePerTransport,
 		MaxIdleConnsPerHost:    idlePerUpstream,
 		IdleConnTimeout:        idleUpstream,
 		MaxResponseHeaderBytes: maxHeaderBytes,
