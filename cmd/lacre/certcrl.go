@@ -14,14 +14,7 @@ import (
 
 // revocations are what the commands show of the API's answer about revocation lists.
 type revocations struct {
-	Lists []struct {
-		Issuer     string `json:"issuer"`
-		Number     string `json:"crl_number"`
-		ThisUpdate string `json:"this_update"`
-		NextUpdate string `json:"next_update"`
-		Entries    int    `json:"entries"`
-		InForce    bool   `json:"in_force"`
-	} `json:"crls"`
+	Lists []heldList `json:"crls"`
 }
 
 // crlCommand groups the commands over the revocation lists of a certificate.
@@ -106,4 +99,14 @@ func (s *session) crl(cmd *cobra.Command, method, which string, body any) error 
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%t\n", l.Issuer, l.Number, l.Entries, l.ThisUpdate, l.NextUpdate, l.InForce)
 	}
 	return t.Flush()
+}
+
+// heldList is a revocation list that the API has.
+type heldList struct {
+	Issuer     string `json:"issuer"`
+	Number     string `json:"crl_number"`
+	ThisUpdate string `json:"this_update"`
+	NextUpdate string `json:"next_update"`
+	Entries    int    `json:"entries"`
+	InForce    bool   `json:"in_force"`
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -285,5 +286,32 @@ func TestImportReportIsPrintable(t *testing.T) {
 	run(t.Context(), []string{"import", dir, "--data-dir", n.cfg.DataDir}, nil, &stdout, &stderr)
 	if got := stdout.String(); strings.ContainsAny(got, "\x1b\a") || !strings.Contains(got, "]0;y") {
 		t.Errorf("got %q, want the name without control characters", got)
+	}
+}
+
+// TestVerdict: an import that ended early says that it can go on when it can.
+func TestVerdict(t *testing.T) {
+	for _, test := range []struct {
+		cause error
+		again bool
+	}{
+		{errors.New("connection reset"), true},
+		{&refused{status: 503}, true},
+		{&refused{status: 500, retryAfter: time.Second}, true},
+		{&refused{status: 401}, false},
+		{&refused{status: 404}, false},
+		{usagef("no such instance"), false},
+	} {
+		if _, hint := errors.AsType[hinted](verdict(test.cause, nil)); hint != test.again {
+			t.Errorf("%v: got a hint %t, want %t", test.cause, hint, test.again)
+		}
+	}
+}
+
+// TestBoundNames: a name with two certificates is one name.
+func TestBoundNames(t *testing.T) {
+	rows := []*importRow{{Hosts: []string{"a.test", "b.test"}, algorithm: "RSA"}, {Hosts: []string{"a.test"}, algorithm: "ECC"}, {Hosts: []string{"c.test"}}}
+	if got := boundNames(rows); got != 2 {
+		t.Errorf("got %d, want 2", got)
 	}
 }

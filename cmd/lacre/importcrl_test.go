@@ -105,6 +105,35 @@ func TestImportSendsListsOfOlderPairs(t *testing.T) {
 	}
 }
 
+// TestImportBindsNothingWithoutItsLists: where the API has no list at all and refuses those of
+// the files, a newer leaf is no reason to serve clients that they name.
+func TestImportBindsNothingWithoutItsLists(t *testing.T) {
+	n := inProcess(t, t.TempDir(), time.Now)
+	w := visitLacre(t, n.cfg.DataDir)
+	clients := testcert.NewCA(t, "clients")
+	bad := clients.Leaf(t, []string{"bad"})
+	dir, now := t.TempDir(), time.Now().Truncate(time.Second)
+	lists := testcert.CRLPEM(clients.CRL(t, []*x509.Certificate{bad.Cert}), testcert.NewCA(t, "others").CRL(t, nil))
+	for _, age := range []time.Duration{time.Hour, 2 * time.Hour} { // imported, then older
+		leaf := w.ca.Leaf(t, []string{"held.import.test"}, testcert.WithValidity(now.Add(-age), now.Add(24*time.Hour)))
+		for name, text := range map[string]string{
+			"held.pem": leaf.ChainPEM() + leaf.KeyPEM(), "clients.pem": clients.PEM(), "clients.crl": lists,
+			"nginx.conf": `http { server { server_name held.import.test; ssl_certificate held.pem; ssl_certificate_key held.pem;
+				ssl_client_certificate clients.pem; ssl_verify_client on; ssl_crl clients.crl; } }`,
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, talk := imported(t, exitFailed, nil, dir, "--data-dir", n.cfg.DataDir, "--bind"); got[resultRefused] != 1 || !strings.Contains(talk, "0 names bound") {
+			t.Errorf("%v old: got %v, want it refused and not bound\n%s", age, got, talk)
+		}
+		if err := w.letsIn("held.import.test", bad); err == nil {
+			t.Errorf("%v old: a client is let in whose lists were refused", age)
+		}
+	}
+}
+
 // letsIn makes a handshake with a client certificate; that it was accepted is known when the
 // server goes on.
 func (w *world) letsIn(host string, client *testcert.Leaf) error {

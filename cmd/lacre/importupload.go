@@ -116,7 +116,7 @@ func (im *importing) renew(ctx context.Context, p *layout.Pair, row *importRow, 
 
 // older leaves a newer certificate alone. The revocation lists are sent all the same: those
 // in the files may be newer than the API's whatever the leaf is, and hold clients off. When
-// they are refused the API's own stay in force, and so what is bound stays so.
+// they are refused the API's own stay in force; where it has none, nothing is bound.
 func (im *importing) older(ctx context.Context, p *layout.Pair, row *importRow, old *existing) error {
 	row.holds(resultSkipped, &old.certificate)
 	row.Reason = fmt.Sprintf("the API has a newer one, of %s; this is of %s",
@@ -126,15 +126,27 @@ func (im *importing) older(ctx context.Context, p *layout.Pair, row *importRow, 
 	}
 	row.Reason += "; its client CAs are not sent either"
 	lists, err := p.Lists()
-	if err == nil && lists != "" && !im.dryRun {
+	if err == nil && lists != "" {
 		row.Reason += ", only their revocation lists"
-		err = im.sendLists(ctx, row.ID, lists)
+		if !im.dryRun {
+			err = im.sendLists(ctx, row.ID, lists)
+		}
 	}
-	if err != nil && !fatal(err) && ctx.Err() == nil {
-		row.Result, row.Reason = resultRefused, row.Reason+"; "+err.Error()
-		return nil
+	if err == nil || fatal(err) || ctx.Err() != nil {
+		return err
 	}
-	return err
+	row.Result, row.Reason = resultRefused, row.Reason+"; "+err.Error()
+	if !im.hasLists(ctx, row.ID) {
+		row.algorithm = ""
+	}
+	return nil
+}
+
+// hasLists tells whether the clients of a certificate are held to any revocation list.
+func (im *importing) hasLists(ctx context.Context, id string) bool {
+	var held revocations
+	_, err := im.patient(ctx, http.MethodGet, "/certificates/"+id+"/crl", nil, nil, &held)
+	return err == nil && slices.ContainsFunc(held.Lists, func(l heldList) bool { return l.InForce })
 }
 
 // send uploads the pair and completes its row.
