@@ -380,3 +380,35 @@ func TestKeyOfACA(t *testing.T) {
 	f.want("pairs", pairs, "good.pem good.key good.test")
 	f.want("notes", notes, "broken.pem: its private key is not among the files", "ca.key: the private key of a CA", "ca.pem: CA certificates only")
 }
+
+// A CA that has names is one all the same: by who issued it, or by what it issued.
+func TestKeyOfACAWithNames(t *testing.T) {
+	named := func(name string) testcert.Option {
+		return testcert.With(func(c *x509.Certificate) { c.DNSNames = []string{name} })
+	}
+	f := newTree(t)
+	sub, own, root := f.ca.Intermediate(t, "sub", named("sub.test")), testcert.NewCA(t, "own", named("own.test")), testcert.NewCA(t, "root", named("root.test"))
+	for name, ca := range map[string]*testcert.CA{"sub": sub, "own": own, "root": root} {
+		f.write(name+".pem", ca.PEM())
+		f.write(name+".key", (&testcert.Leaf{Cert: ca.Cert, Key: ca.Key}).KeyPEM())
+	}
+	leaf := root.Leaf(t, []string{"leaf.test"})
+	f.write("leaf.pem", leaf.ChainPEM(), leaf.KeyPEM())
+	pairs, notes := f.find()
+	f.want("pairs", pairs, "leaf.pem leaf.pem leaf.test", "own.pem own.key own.test")
+	f.want("notes", notes, "root.key: the private key of a CA", "root.pem: CA certificates only",
+		"sub.key: the private key of a CA", "sub.pem: CA certificates only")
+}
+
+// What a server that is not HTTP demands of its clients forbids nothing to one that is, and a
+// plain default is none of TLS.
+func TestNginxForeignServersForbidNothing(t *testing.T) {
+	f := newTree(t)
+	f.pair("a.crt", "a.key", "a.test")
+	f.write("nginx.conf", `http { ssl_certificate a.crt; ssl_certificate_key a.key;
+	server { listen 80 default_server; server_name a.test; } }
+stream { server { listen 993 ssl; server_name a.test; ssl_verify_client optional; } }`)
+	pairs, notes := f.find()
+	f.want("pairs", pairs, "a.crt a.key a.test")
+	f.want("notes", notes)
+}

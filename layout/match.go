@@ -15,13 +15,14 @@ import (
 func (f *finder) match() {
 	m := &matching{
 		finder: f, keys: map[keyID][]*contents{}, opaque: map[string][]*contents{},
-		issuers: map[place][]*contents{}, cas: map[keyID]bool{}, used: map[*contents]bool{},
+		issuers: map[place][]*contents{}, issued: map[[sha256.Size]byte]bool{}, cas: map[keyID]bool{}, used: map[*contents]bool{},
 	}
 	slices.SortFunc(f.loose, func(a, b *contents) int { return cmp.Compare(a.path, b.path) })
 	f.loose = slices.Compact(f.loose)
 	for _, c := range f.loose {
 		m.index(c)
 	}
+	m.findCAs()
 	best := m.candidates()
 	for _, c := range best {
 		m.complete(c)
@@ -34,10 +35,11 @@ func (f *finder) match() {
 type matching struct {
 	*finder
 	keys    map[keyID][]*contents
-	opaque  map[string][]*contents // files with keys that cannot be read here, by directory
-	issuers map[place][]*contents  // files that begin with an intermediate
-	cas     map[keyID]bool         // keys of certificates that serve nothing
-	used    map[*contents]bool     // they are part of a pair, or it was said why not
+	opaque  map[string][]*contents     // files with keys that cannot be read here, by directory
+	issuers map[place][]*contents      // files that begin with an intermediate
+	issued  map[[sha256.Size]byte]bool // subjects that have issued others
+	cas     map[keyID]bool             // keys of certificates that serve nothing
+	used    map[*contents]bool         // they are part of a pair, or it was said why not
 }
 
 // place is a directory and the subject of a certificate in it.
@@ -52,8 +54,8 @@ func (m *matching) index(c *contents) {
 		m.keys[key] = append(m.keys[key], c)
 	}
 	for _, x := range c.certs {
-		if !x.serves() {
-			m.cas[x.key] = true
+		if x.subject != x.issuer {
+			m.issued[x.issuer] = true
 		}
 	}
 	if c.opaque {
@@ -100,11 +102,11 @@ func (m *matching) candidates() []*candidate {
 }
 
 func (m *matching) candidate(c *contents) *candidate {
-	at := slices.IndexFunc(c.certs, func(x cert) bool { return x.serves() && len(m.keys[x.key]) > 0 })
+	at := slices.IndexFunc(c.certs, func(x cert) bool { return m.serves(x) && len(m.keys[x.key]) > 0 })
 	var key *contents
 	if at >= 0 {
 		key = nearest(c, m.keys[c.certs[at].key])
-	} else if at = slices.IndexFunc(c.certs, cert.serves); at < 0 {
+	} else if at = slices.IndexFunc(c.certs, m.serves); at < 0 {
 		return nil // CAs only: somebody's chain
 	} else if key = related(c, m.opaque[filepath.Dir(c.path)]); key == nil {
 		m.used[c] = true
@@ -118,9 +120,22 @@ func (m *matching) candidate(c *contents) *candidate {
 }
 
 // serves tells whether a certificate can be a server's. A CA's is not, whose key may lie
-// beside it and is nobody's business. One that signed itself and has names may say CA all
-// the same: OpenSSL makes them so.
-func (x cert) serves() bool { return !x.ca || len(x.leaf.SANs) > 0 && x.subject == x.issuer }
+// beside it and is nobody's business. One that signed itself, has names and has issued none
+// of the others may say CA all the same: OpenSSL makes them so.
+func (m *matching) serves(x cert) bool {
+	return !x.ca || len(x.leaf.SANs) > 0 && x.subject == x.issuer && !m.issued[x.subject]
+}
+
+// findCAs notes which keys are those of CAs, once it is known who has issued what.
+func (m *matching) findCAs() {
+	for _, c := range m.loose {
+		for _, x := range c.certs {
+			if !m.serves(x) {
+				m.cas[x.key] = true
+			}
+		}
+	}
+}
 
 // derived are the names in the leaf, for want of a configuration that says more.
 func (p *Pair) derived(verify bool) []Host {
