@@ -54,7 +54,7 @@ func (w *walk) part(bucket *bolt.Bucket) (more bool, err error) {
 		e = newPlaced(c.Next())
 	}
 	last := placed{key: w.from}
-	alone := true // last is the first of its page, and was found
+	alone := true // last needs no look-up of its own: there is none, or it was found as the first of its page
 	for n := 0; e.key != nil && n < stride; n++ {
 		turned := n == 0 || e.page() != last.page()
 		if !e.follows(last) || turned && !(e.found(bucket) && (alone || last.found(bucket))) {

@@ -72,7 +72,7 @@ func (o *Opening) openCopy(ctx context.Context, wanted bool) error {
 		return undurable
 	}
 	if err == nil && wanted {
-		go readAhead(o.dir.file(copyName))
+		go readAhead(ctx, o.dir.file(copyName))
 		o.copy, err = believe(o.dir, m)
 	}
 	if o.copy == nil {

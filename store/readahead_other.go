@@ -2,4 +2,6 @@
 
 package store
 
-func readAhead(string) {} // pages are read when they are needed
+import "context"
+
+func readAhead(context.Context, string) {} // pages are read when they are needed
