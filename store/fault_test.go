@@ -195,14 +195,25 @@ func TestClosingUnderLoad(t *testing.T) {
 	group.Wait()
 }
 
+// The engine may be quicker than the news that the caller has gone: it is not asked.
 func TestACancelledContextIsAnOutage(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s, f := withFaults(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.Domain(ctx, "p1", "d")
-	if !errors.Is(err, lacre.ErrUnavailable) || !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want ErrUnavailable and context.Canceled", err)
+	f.next.Store(int32(lost))
+	_, read := s.Domain(ctx, "p1", "d")
+	_, written := s.Commit(ctx, lacre.Tx{Put: []lacre.Record{domain("p1", "d")}, Audit: auditOf("p1")})
+	for _, err := range []error{read, written} {
+		if !errors.Is(err, lacre.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want ErrUnavailable and context.Canceled", err)
+		}
+	}
+	if err := s.Close(); err != nil { // every call has ended then
+		t.Fatal(err)
+	}
+	if f.next.Load() != int32(lost) {
+		t.Error("the engine was asked to write for a caller that had gone before")
 	}
 }
 

@@ -118,6 +118,9 @@ func ask[T any](ctx context.Context, s *Store, call func(context.Context) (T, er
 		err   error
 	}
 	var none T
+	if err := ctx.Err(); err != nil { // else what is quick might still be done
+		return none, fmt.Errorf("%w: %w", lacre.ErrUnavailable, err)
+	}
 	if err := s.enter(); err != nil {
 		return none, err
 	}
