@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"lacre"
@@ -32,6 +33,9 @@ func (h *holdings) acquire(key certificateKey) *served {
 // is forgotten. It needs mu.
 func (h *holdings) release(s *site) {
 	for _, c := range s.slots {
+		if c.site == s {
+			c.site = nil
+		}
 		if c.refs--; c.refs == 0 {
 			h.drop(c)
 		}
@@ -45,6 +49,58 @@ func (h *holdings) drop(c *served) {
 	delete(h.damaged, "crl/"+c.key.id)
 	h.edge.keys.drop(c.current.Load())
 }
+
+// presenting returns a site that is to present the certificate of a claim, nil if there is
+// none any more.
+func (h *holdings) presenting(c claim) *site {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	of := c.certificate
+	serves := func(s *site) bool {
+		return s != nil && !s.noHTTPS && slices.Contains(s.slots, of) && h.sites[s.id] == s && h.edge.index.serving(s.host) == s
+	}
+	switch {
+	case c.site != nil && serves(c.site):
+		return c.site
+	case c.site != nil || h.certificates[of.key] != of:
+		return nil
+	case !serves(of.site) && (of.site == nil || of.refs > 1):
+		of.site = h.anySite(serves) // rare: the domain that was put last is gone, or nobody reaches it
+	}
+	if !serves(of.site) {
+		return nil
+	}
+	return of.site
+}
+
+// anySite returns a site with a property, nil if none has it. It needs mu.
+func (h *holdings) anySite(has func(*site) bool) *site {
+	for _, s := range h.sites {
+		if has(s) {
+			return s
+		}
+	}
+	return nil
+}
+
+// addFailing adds the certificates of which an older version is served than the newest, or
+// none.
+func (h *holdings) addFailing(proof *lacre.Proof) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range h.damaged {
+		switch {
+		case d.certificate == nil:
+		case len(proof.Failing) >= lacre.MaxFailing:
+			proof.Unlisted++
+		default:
+			proof.Failing = append(proof.Failing, lacre.Failing{CertificateID: d.certificate.key.id, Reason: unreadableReason})
+		}
+	}
+}
+
+// unreadableReason is for tenants: what exactly is wrong is in the log.
+const unreadableReason = "its newest version cannot be read, or the private key of that not be opened"
 
 // fetch reads the newest readable version of c and serves it where takes allows.
 func (h *holdings) fetch(ctx context.Context, c *served, takes takes) error {
@@ -154,6 +210,9 @@ func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes
 	}
 	c.current.Store(next)
 	h.edge.keys.drop(old)
+	if old != nil || c.site != nil { // else install is about to
+		h.edge.prover.add(claim{certificate: c})
+	}
 	if old != nil && old.roots != next.roots {
 		h.edge.changed(subject{certificate: c})
 	}

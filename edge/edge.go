@@ -114,6 +114,7 @@ type Edge struct {
 	keys     *keys
 	holdings *holdings
 	finder   *finder
+	prover   *prover
 	progress progress
 
 	base     *tls.Config // asks configFor
@@ -148,7 +149,7 @@ func New(cfg Config) (*Edge, error) {
 	e := &Edge{id: "lacre-" + lacre.NewID(), cfg: cfg, log: cfg.Log, index: newIndex(), progress: newProgress(), running: newRunning()}
 	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.keys = &keys{max: cfg.OpenKeys, sealer: cfg.Sealer, now: cfg.Now}
-	e.holdings, e.finder = newHoldings(e), newFinder(e)
+	e.holdings, e.finder, e.prover = newHoldings(e), newFinder(e), newProver(e)
 	e.metrics = newMetrics(e)
 	e.base, e.refuse, e.mismatch = e.baseTLS(), e.refusingTLS(), e.mismatchTLS()
 	e.tlcp, e.sessions = e.baseTLCP(), tlcp.NewSessionCache(maxSessions)

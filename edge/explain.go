@@ -27,12 +27,8 @@ func (e *Edge) Explain(_ context.Context, projectID string, hello lacre.ClientHe
 		return nil, fmt.Errorf("the edge has not loaded the domains yet: %w", lacre.ErrUnavailable)
 	}
 	x := &explanation{edge: e, project: projectID, tlcp: hello.TLCP()}
-	rehearse := x.rehearse
-	if x.tlcp {
-		rehearse = x.rehearseTLCP
-	}
 	var err error
-	if x.out.Handshake, err = rehearse(hello); err != nil {
+	if x.out.Handshake, _, err = x.rehearsal(hello); err != nil {
 		return nil, fmt.Errorf("making a client hello: %w", err)
 	}
 	if alert := x.out.Handshake.Alert; x.why != "" && (alert == unrecognizedAlert || alert == uint8(tlcp.AlertHandshakeFailure)) {
@@ -54,8 +50,16 @@ type explanation struct {
 	out        lacre.Explanation
 }
 
+// rehearsal runs a hello, see rehearse.
+func (x *explanation) rehearsal(hello lacre.ClientHello) (lacre.HandshakeOutcome, []byte, error) {
+	if x.tlcp {
+		return x.rehearseTLCP(hello)
+	}
+	return x.rehearse(hello)
+}
+
 // rehearse runs a hello of TLS.
-func (x *explanation) rehearse(hello lacre.ClientHello) (lacre.HandshakeOutcome, error) {
+func (x *explanation) rehearse(hello lacre.ClientHello) (lacre.HandshakeOutcome, []byte, error) {
 	config := x.edge.baseTLS()
 	config.GetConfigForClient = func(offered *tls.ClientHelloInfo) (*tls.Config, error) {
 		s := x.site(offered.ServerName)
@@ -67,7 +71,7 @@ func (x *explanation) rehearse(hello lacre.ClientHello) (lacre.HandshakeOutcome,
 }
 
 // rehearseTLCP runs a hello of TLCP.
-func (x *explanation) rehearseTLCP(hello lacre.ClientHello) (lacre.HandshakeOutcome, error) {
+func (x *explanation) rehearseTLCP(hello lacre.ClientHello) (lacre.HandshakeOutcome, []byte, error) {
 	config := x.edge.baseTLCP()
 	config.GetConfigForClient = func(offered *tlcp.ClientHelloInfo) (*tlcp.Config, error) {
 		s := x.site(x.edge.nameTLCP(offered.ServerName))

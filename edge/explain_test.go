@@ -175,7 +175,8 @@ func TestExplainRequests(t *testing.T) {
 func TestExplainIsBlindToOthers(t *testing.T) {
 	w := newWorld(t)
 	w.site("www.example.com", upstream("http://10.0.0.1"))
-	w.site("*.example.org")
+	last, _ := w.site("*.example.org")
+	w.proves(last.Revision) // which opens keys
 	mine := w.project
 	w.project = lacre.NewID() // from here on somebody else asks
 	before := w.box.opened.Load()

@@ -1,6 +1,44 @@
 package edge
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Repair tries what is damaged again, as the edge does from time to time.
 func (e *Edge) Repair(ctx context.Context) error { return e.holdings.repair(ctx) }
+
+// Mix gives the current version of one certificate the open key pair of another one's.
+func (e *Edge) Mix(project, id, with string) {
+	a, b := e.heldVersion(project, id), e.heldVersion(project, with)
+	opened, err := e.keys.open(b)
+	if err != nil {
+		panic(err)
+	}
+	a.opened.Store(opened)
+}
+
+func (e *Edge) heldVersion(project, id string) *version {
+	e.holdings.mu.Lock()
+	defer e.holdings.mu.Unlock()
+	c := e.holdings.certificates[certificateKey{project, id}]
+	if c == nil {
+		panic(fmt.Sprintf("certificate %s is not held", id))
+	}
+	return c.current.Load()
+}
+
+// LooksAt is the host at which a certificate that is rotated is looked at, "" for none.
+func (e *Edge) LooksAt(project, id string) string {
+	if s := e.holdings.presenting(claim{certificate: e.heldVersion(project, id).served}); s != nil {
+		return s.host
+	}
+	return ""
+}
+
+// KeysOpen is how many private keys are open.
+func (e *Edge) KeysOpen() int {
+	e.keys.mu.Lock()
+	defer e.keys.mu.Unlock()
+	return len(e.keys.ring)
+}

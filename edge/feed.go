@@ -50,11 +50,12 @@ func (e *Edge) Follow(ctx context.Context) error {
 	if err := e.begin(ctx); err != nil {
 		return err
 	}
-	var sweep sync.WaitGroup
-	defer sweep.Wait()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	sweep.Go(func() { e.sweep(ctx) })
+	beside.Go(func() { e.sweep(ctx) })
+	beside.Go(func() { e.prover.run(ctx) })
 	for pause := e.pause(); ; {
 		before := e.progress.revision()
 		err := e.watch(ctx)
@@ -99,6 +100,7 @@ func (e *Edge) begin(ctx context.Context) error {
 		loaded, err = e.load(ctx, false), nil
 	}
 	if err = errors.Join(loaded, err); err == nil {
+		e.prover.begin(e.progress.revision())
 		e.progress.confirmed(e.cfg.Now())
 	}
 	return err

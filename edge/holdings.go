@@ -144,6 +144,10 @@ func (h *holdings) install(next *site, last bool) {
 	}
 	h.sites[next.id] = next
 	delete(h.damaged, "domain/"+next.id)
+	for _, c := range next.slots {
+		c.site = next
+		h.edge.prover.add(claim{c, next})
+	}
 	if was := h.edge.index.serving(next.host); was != nil && was.id != next.id {
 		defer h.edge.changed(subject{domain: was.id}) // a name of its own, or an older claim
 	}

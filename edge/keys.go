@@ -124,6 +124,18 @@ func (k *keys) drop(v *version) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	v.dropped = true
+	k.remove(v)
+}
+
+// close closes the key of a version until a handshake asks for it.
+func (k *keys) close(v *version) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.remove(v)
+}
+
+// remove takes v out of the ring. It needs mu.
+func (k *keys) remove(v *version) {
 	v.opened.Store(nil)
 	if v.slot == 0 {
 		return

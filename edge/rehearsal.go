@@ -18,26 +18,27 @@ import (
 )
 
 // rehearse runs a client hello through crypto/tls with config, up to where the server
-// waits for the client's next message, and reads the result off the wire.
-func rehearse(hello lacre.ClientHello, config *tls.Config) (lacre.HandshakeOutcome, error) {
+// waits for the client's next message, and reads the result off the wire, and the leaf,
+// which is nil when it is encrypted (TLS 1.3) or there is none.
+func rehearse(hello lacre.ClientHello, config *tls.Config) (out lacre.HandshakeOutcome, leaf []byte, err error) {
 	record, err := helloRecord(hello)
 	if err != nil {
-		return lacre.HandshakeOutcome{}, err
+		return out, nil, err
 	}
 	stage := &rehearsal{in: bytes.NewReader(record)}
 	err = tls.Server(stage, config).Handshake()
-	return outcomeOnWire(stage.out.Bytes(), err), nil
+	return outcomeOnWire(stage.out.Bytes(), err), leafOnWire(stage.out.Bytes()), nil
 }
 
 // rehearseTLCP is rehearse for TLCP.
-func rehearseTLCP(hello lacre.ClientHello, config *tlcp.Config) (lacre.HandshakeOutcome, error) {
+func rehearseTLCP(hello lacre.ClientHello, config *tlcp.Config) (out lacre.HandshakeOutcome, leaf []byte, err error) {
 	record, err := helloRecordTLCP(hello)
 	if err != nil {
-		return lacre.HandshakeOutcome{}, err
+		return out, nil, err
 	}
 	stage := &rehearsal{in: bytes.NewReader(record)}
 	err = tlcp.Server(stage, config).Handshake()
-	return outcomeOnWire(stage.out.Bytes(), err), nil
+	return outcomeOnWire(stage.out.Bytes(), err), leafOnWire(stage.out.Bytes()), nil
 }
 
 // rehearsal is a connection to a client that sends its hello and is gone.
@@ -50,9 +51,10 @@ type rehearsal struct {
 func (r *rehearsal) Read(b []byte) (int, error)  { return r.in.Read(b) }
 func (r *rehearsal) Write(b []byte) (int, error) { return r.out.Write(b) }
 
-// Types of records and extensions (RFC 8446 sections 5.1 and 4.2).
+// Types of records, messages and extensions (RFC 8446 sections 5.1, 4 and 4.2).
 const (
 	recordAlert, recordHandshake = 21, 22
+	messageCertificate           = 11
 
 	extServerName        = 0
 	extStatusRequest     = 5
@@ -185,6 +187,30 @@ func outcomeOnWire(sent []byte, err error) lacre.HandshakeOutcome {
 		return alerted(80, err) // internal_error: it could not sign
 	}
 	return out
+}
+
+// leafOnWire reads the first certificate that a server sent in clear (RFC 5246 section
+// 7.4.2), nil if it sent none.
+func leafOnWire(sent []byte) []byte {
+	var messages cryptobyte.String
+	for records := cryptobyte.String(sent); ; {
+		var kind uint8
+		var body cryptobyte.String
+		if !records.ReadUint8(&kind) || !records.Skip(2) || !records.ReadUint16LengthPrefixed(&body) || kind != recordHandshake {
+			break
+		}
+		messages = append(messages, body...)
+	}
+	for {
+		var kind uint8
+		var body, list, leaf cryptobyte.String
+		if !messages.ReadUint8(&kind) || !messages.ReadUint24LengthPrefixed(&body) {
+			return nil
+		}
+		if kind == messageCertificate && body.ReadUint24LengthPrefixed(&list) && list.ReadUint24LengthPrefixed(&leaf) {
+			return leaf
+		}
+	}
 }
 
 // unrecognizedAlert is what a handshake without a certificate ends with (RFC 6066 section 3).
