@@ -83,7 +83,7 @@ func (s *Store) follow(ctx context.Context, after int64, yield func(lacre.Change
 		clientv3.WithRev(from), clientv3.WithProgressNotify())
 	quiet := time.NewTimer(s.silence)
 	defer quiet.Stop()
-	for {
+	for asked := false; ; {
 		select {
 		case r, ok := <-responses:
 			if !ok {
@@ -92,8 +92,9 @@ func (s *Store) follow(ctx context.Context, after int64, yield func(lacre.Change
 			if after, err = s.pass(ctx, r, after, yield); err != nil {
 				return after, err
 			}
+			asked = false
 		case <-quiet.C:
-			if err := s.hear(ctx, after, yield); err != nil {
+			if asked, err = s.hear(ctx, after, asked, yield); err != nil {
 				return after, err
 			}
 		}
@@ -120,17 +121,21 @@ func (s *Store) pass(ctx context.Context, r clientv3.WatchResponse, after int64,
 }
 
 // hear asks a store whose watch is silent how far it is, and yields that nothing has
-// changed, or returns errSilent: what has may not concern this watch.
-func (s *Store) hear(ctx context.Context, after int64, yield func(lacre.Change, error) bool) error {
+// changed. What has may not concern this watch, as what nodes say of themselves: then the
+// watch is asked how far it has come, and tells whether it was. One that does not answer is
+// errSilent.
+func (s *Store) hear(ctx context.Context, after int64, asked bool, yield func(lacre.Change, error) bool) (bool, error) {
 	switch now, err := s.revision(ctx); {
 	case err != nil:
-		return err
-	case now != after:
-		return errSilent
-	case !yield(lacre.Change{Revision: now}, nil):
-		return errStopped
+		return asked, err
+	case now == after && !yield(lacre.Change{Revision: now}, nil):
+		return false, errStopped
+	case now == after:
+		return false, nil
+	case asked:
+		return true, errSilent
 	}
-	return nil
+	return true, s.watcher.RequestProgress(ctx)
 }
 
 // changes parts what etcd sent at once by revision. etcd never parts one revision over
