@@ -34,6 +34,8 @@ import (
 //	           revoked/{token}
 //	           audit/{as above, for changes outside any project}
 //	/lacre/sys/{secret name}
+//	/lacre/node/{id}         what a node says of itself, see nodes.go
+//	/lacre/alive/{id}        under a lease
 //
 // Everything of a project shares one prefix: the project is the unit of export, of
 // sharding and of deletion.
