@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"lacre"
 )
@@ -47,6 +48,11 @@ func (w *world) calls() map[string]struct {
 		"PutCRL": {lacre.RoleOperator, func(by lacre.Caller, p string) error {
 			_, _, err := s.PutCRL(ctx, by, p, c.ID, "")
 			return passing(err, lacre.CodeInvalidField)
+		}},
+		"Rollout": {lacre.RoleViewer, func(by lacre.Caller, p string) error { _, err := s.Rollout(ctx, by, p, c.ID); return err }},
+		"AwaitRollout": {lacre.RoleOperator, func(by lacre.Caller, p string) error {
+			_, err := s.AwaitRollout(ctx, by, &lacre.Certificate{ProjectID: p, ID: c.ID}, time.Millisecond)
+			return err
 		}},
 		"ShowCRL":           {lacre.RoleViewer, func(by lacre.Caller, p string) error { _, err := s.ShowCRL(ctx, by, p, c.ID); return err }},
 		"DeleteCRL":         {lacre.RoleOperator, func(by lacre.Caller, p string) error { _, err := s.DeleteCRL(ctx, by, p, c.ID); return err }},

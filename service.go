@@ -18,6 +18,8 @@ type Edge interface {
 	// it, to a project: what concerns another one is as if it did not exist. The error
 	// wraps ErrUnavailable as long as the edge has not loaded what it serves.
 	Explain(ctx context.Context, projectID string, hello ClientHello, host string) (*Explanation, error)
+	// Proof says how far the edge has come. It does not wait.
+	Proof() Proof
 }
 
 // Config is what a Service is made of. Zero values of the numbers choose the defaults.
@@ -26,6 +28,7 @@ type Config struct {
 	Sealer Sealer
 	// Edge is nil on a node that serves no traffic: answers then wait for the store only.
 	Edge            Edge
+	Roster          Roster           // the edges of all nodes; nil knows none
 	Now             func() time.Time // time.Now when nil
 	Log             *slog.Logger     // discards when nil
 	History         int              // versions kept of each certificate, the current one included; default 10, at most 50

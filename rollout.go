@@ -1,0 +1,209 @@
+package lacre
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Rollout is which nodes serve the current version of a certificate.
+type Rollout struct {
+	Certificate *Certificate
+	// Fingerprint is what every node should present: SHA-256 of the leaf, lower-case
+	// hexadecimal digits; of SM2 that of the encryption pair. Empty when it is damaged.
+	Fingerprint string
+	// Complete means that some node serves the current version, and no other one might serve
+	// an older one.
+	Complete bool
+	Nodes    []Placement // by name
+}
+
+// Placement is what is known of a certificate on one node.
+type Placement struct {
+	Node
+	State PlacementState
+	// Shaken tells that the node was seen to present it, in a handshake with itself, since it
+	// last changed. Otherwise it has been held since the node started.
+	Shaken bool
+	Reason string // for people; empty when the state says all
+}
+
+// PlacementState is what a node does with a certificate.
+type PlacementState string
+
+// The states of a placement.
+const (
+	StateServing   PlacementState = "serving"   // its current version, now or when last heard of, and so ever since
+	StatePending   PlacementState = "pending"   // not yet
+	StateFailing   PlacementState = "failing"   // it cannot
+	StateSilent    PlacementState = "silent"    // not heard of since the change: it may serve an older version
+	StateElsewhere PlacementState = "elsewhere" // it serves an instance in which the certificate has no domain
+	StateUnbound   PlacementState = "unbound"   // no domain has the certificate
+)
+
+// Rollout tells which nodes serve the current version of a certificate (API: GET
+// …/certificates/{certificate_id}/rollout, an extension).
+func (s *Service) Rollout(ctx context.Context, by Caller, projectID, id string) (*Rollout, error) {
+	if err := s.allow(ctx, by, projectID, CanGetCertificate); err != nil {
+		return nil, err
+	}
+	c, err := s.certificate(ctx, projectID, id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.rollout(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.Store.Version(ctx, projectID, id, c.Version)
+	if _, damaged := errors.AsType[*UnreadableError](err); damaged {
+		return r, nil // no node serves it, and each says so
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	sum := sha256.Sum256(v.Chain[0])
+	r.Fingerprint = hex.EncodeToString(sum[:])
+	return r, nil
+}
+
+// rollout is Rollout without the fingerprint.
+func (s *Service) rollout(ctx context.Context, c *Certificate) (*Rollout, error) {
+	r := &Rollout{Certificate: c}
+	if s.Roster == nil {
+		return r, nil
+	}
+	nodes, err := s.Roster.Nodes(ctx)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	instances, err := s.boundInstances(ctx, c, nodes)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nodes {
+		r.Nodes = append(r.Nodes, place(c, n, instances))
+	}
+	slices.SortFunc(r.Nodes, func(a, b Placement) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	r.Complete = r.serves() && len(r.open()) == 0
+	return r, nil
+}
+
+// boundInstances are the instances in which domains have the certificate. They are looked up
+// only if some node asks for its own.
+func (s *Service) boundInstances(ctx context.Context, c *Certificate, nodes []Node) (map[string]bool, error) {
+	if c.Bound == 0 || !slices.ContainsFunc(nodes, func(n Node) bool { return n.Instance != "" }) {
+		return nil, nil
+	}
+	bound, err := s.Store.Bound(ctx, c.ProjectID, c.ID)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	ids := make([]string, len(bound))
+	for i, b := range bound {
+		ids[i] = b.DomainID
+	}
+	domains, err := s.Store.Domains(ctx, c.ProjectID, ids)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	instances := make(map[string]bool)
+	for _, d := range domains {
+		instances[d.InstanceID] = true
+	}
+	return instances, nil
+}
+
+// place judges one node. What it has once served it serves, also when it has lost the store.
+func place(c *Certificate, n Node, instances map[string]bool) Placement {
+	p := Placement{Node: n}
+	i := slices.IndexFunc(n.Failing, func(f Failing) bool { return f.CertificateID == c.ID })
+	switch {
+	case c.Bound == 0:
+		p.State = StateUnbound
+	case n.Instance != "" && !instances[n.Instance]:
+		p.State = StateElsewhere
+	case i >= 0:
+		p.State, p.Reason = StateFailing, n.Failing[i].Reason
+	case n.Revision >= c.Revision && n.Unlisted > 0:
+		p.State, p.Reason = StateFailing, fmt.Sprintf("it may be one of %d more certificates that the node does not present", n.Unlisted)
+	case n.Revision >= c.Revision:
+		p.State, p.Shaken = StateServing, c.Revision > n.Since
+	case n.Alive:
+		p.State = StatePending
+	default:
+		p.State = StateSilent
+	}
+	return p
+}
+
+func (r *Rollout) serves() bool {
+	return slices.ContainsFunc(r.Nodes, func(p Placement) bool { return p.State == StateServing })
+}
+
+// open are the nodes that may serve an older version, in words.
+func (r *Rollout) open() (open []string) {
+	for _, p := range r.Nodes {
+		switch p.State {
+		case StatePending, StateFailing, StateSilent:
+			open = append(open, fmt.Sprintf("%s is %s", p.Name, p.State))
+		}
+	}
+	return open
+}
+
+// waits tells whether waiting may help: a silent node may be gone for good.
+func (r *Rollout) waits() bool {
+	return slices.ContainsFunc(r.Nodes, func(p Placement) bool { return p.State == StatePending || p.State == StateFailing && p.Alive })
+}
+
+// AwaitRollout waits, for as long as patience lasts, until every node that is alive serves a
+// certificate that was written, and returns what there is to say about the others.
+func (s *Service) AwaitRollout(ctx context.Context, by Caller, c *Certificate, patience time.Duration) ([]string, error) {
+	if err := s.allow(ctx, by, c.ProjectID, CanModifyCertificate); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var last *Rollout
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
+		r, err := s.rollout(ctx, c)
+		if err == nil {
+			last = r
+		}
+		if err == nil && !r.waits() || !sleep(ctx, pause) {
+			return last.warnings(), nil
+		}
+	}
+}
+
+func (r *Rollout) warnings() []string {
+	switch {
+	case r == nil:
+		return []string{"The change is stored; which nodes serve it could not be read."}
+	case r.Certificate.Bound == 0:
+		return []string{"The change is stored; no domain has the certificate, so no node serves it."}
+	case len(r.open()) > 0:
+		return []string{"The change is stored, but not served everywhere: " + some(r.open()) + "."}
+	case !r.serves():
+		return []string{"The change is stored; there is no node that could serve it."}
+	}
+	return nil
+}
+
+// sleep is false when ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

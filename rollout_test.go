@@ -1,0 +1,195 @@
+package lacre_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"lacre"
+)
+
+// roster is a Roster that a test writes.
+type roster struct {
+	mu    sync.Mutex
+	nodes []lacre.Node
+	err   error
+}
+
+func (r *roster) Nodes(context.Context) ([]lacre.Node, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.nodes), r.err
+}
+
+func (r *roster) set(nodes ...lacre.Node) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.nodes = nodes
+}
+
+func (r *roster) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
+}
+
+// at is a node that is alive and has come to a revision.
+func at(name string, revision int64, edits ...func(*lacre.Node)) lacre.Node {
+	n := lacre.Node{ID: name, Name: name, Alive: true, Proof: lacre.Proof{Revision: revision, Since: 1}}
+	for _, edit := range edits {
+		edit(&n)
+	}
+	return n
+}
+
+func silent(n *lacre.Node) { n.Alive = false }
+
+func failingOn(ids ...string) func(*lacre.Node) {
+	return func(n *lacre.Node) {
+		for _, id := range ids {
+			n.Failing = append(n.Failing, lacre.Failing{CertificateID: id, Reason: "because"})
+		}
+	}
+}
+
+func (w *world) rollout(c *lacre.Certificate) *lacre.Rollout {
+	w.t.Helper()
+	r, err := w.Rollout(w.t.Context(), w.admin, w.project, c.ID)
+	w.ok(err)
+	return r
+}
+
+// TestRollout: each node is judged by what it said last, and nothing is taken for granted.
+func TestRollout(t *testing.T) {
+	nodes := &roster{}
+	w := newWorld(t, func(c *lacre.Config) { c.Roster = nodes })
+	d := w.home("www.a.test")
+	c := w.create(w.upload("web_cert", "www.a.test"))
+	w.attach(c, d, nil)
+	c = w.show(c.ID)
+	now, before := c.Revision, c.Revision-1
+	in := func(instance string) func(*lacre.Node) { return func(n *lacre.Node) { n.Instance = instance } }
+	for _, test := range []struct {
+		name     string
+		node     lacre.Node
+		state    lacre.PlacementState
+		complete bool // with that node and one that serves
+	}{
+		{"applied", at("n", now), lacre.StateServing, true},
+		{"behind", at("n", before), lacre.StatePending, false},
+		{"not loaded yet", at("n", 0), lacre.StatePending, false},
+		{"silent, but not before it served it", at("n", now, silent), lacre.StateServing, true},
+		{"silent before", at("n", before, silent), lacre.StateSilent, false},
+		{"failing", at("n", now, failingOn("other", c.ID)), lacre.StateFailing, false},
+		{"another one fails", at("n", now, failingOn("other")), lacre.StateServing, true},
+		{"too many fail", at("n", now, func(n *lacre.Node) { n.Unlisted = 1 }), lacre.StateFailing, false},
+		{"of its instance", at("n", before, in(d.InstanceID)), lacre.StatePending, false},
+		{"of another instance", at("n", before, in("another")), lacre.StateElsewhere, true},
+	} {
+		nodes.set(test.node, at("a", now))
+		r := w.rollout(c)
+		if len(r.Nodes) != 2 || r.Nodes[0].Name != "a" || r.Nodes[1].State != test.state || r.Complete != test.complete {
+			t.Errorf("%s: got %+v, want a, and n %s; complete %t", test.name, r, test.state, test.complete)
+		}
+		if got := (r.Nodes[1].Reason != ""); got != (test.state == lacre.StateFailing) {
+			t.Errorf("%s: got reason %q", test.name, r.Nodes[1].Reason)
+		}
+	}
+	nodes.set(at("n", now), at("o", now, func(n *lacre.Node) { n.Since = now }))
+	v, err := w.Store.Version(t.Context(), w.project, c.ID, c.Version)
+	w.ok(err)
+	want := fmt.Sprintf("%x", sha256.Sum256(v.Chain[0]))
+	if r := w.rollout(c); !r.Nodes[0].Shaken || r.Nodes[1].Shaken || r.Fingerprint != want {
+		t.Errorf("got %+v, want that the first node shook hands since, the other loaded it, fingerprint %s", r, want)
+	}
+	nodes.set()
+	if r := w.rollout(c); r.Complete {
+		t.Error("without any node: got complete")
+	}
+	nodes.set(at("n", now, in("another")))
+	if r := w.rollout(c); r.Complete {
+		t.Error("with no node that should serve it: got complete")
+	}
+	nodes.set(at("n", now+10))
+	free := w.create(w.upload("free_cert", "www.a.test"))
+	if r := w.rollout(free); r.Complete || r.Nodes[0].State != lacre.StateUnbound {
+		t.Errorf("of a certificate without domains: got %+v, want unbound", r)
+	}
+	nodes.fail(fmt.Errorf("%w: gone", lacre.ErrUnavailable))
+	_, err = w.Rollout(t.Context(), w.admin, w.project, c.ID)
+	wantCode(t, err, lacre.CodeUnavailable)
+	nodes.fail(nil)
+	nodes.set(at("n", now, failingOn(c.ID)))
+	w.tap.onRead(func(r lacre.Record) error {
+		if v, ok := r.(*lacre.Version); ok {
+			return &lacre.UnreadableError{Key: "k", Record: v, Err: errors.New("torn")}
+		}
+		return nil
+	})
+	if r := w.rollout(c); r.Fingerprint != "" || r.Nodes[0].State != lacre.StateFailing {
+		t.Errorf("of a damaged version: got %+v, want failing, without a fingerprint", r)
+	}
+}
+
+// TestAwaitRollout waits for every node that is alive, as long as it was told to, and says who
+// was late.
+func TestAwaitRollout(t *testing.T) {
+	nodes := &roster{}
+	w := newWorld(t, func(c *lacre.Config) { c.Roster = nodes })
+	d := w.home("www.a.test")
+	c := w.create(w.upload("web_cert", "www.a.test"))
+	await := func(c *lacre.Certificate, patience time.Duration) []string {
+		t.Helper()
+		warnings, err := w.AwaitRollout(t.Context(), w.admin, c, patience)
+		w.ok(err)
+		return warnings
+	}
+	const far = 1 << 40
+	nodes.set(at("a", far))
+	if got := await(c, time.Minute); len(got) != 1 || !strings.Contains(got[0], "no domain") {
+		t.Errorf("of a certificate without domains: got warnings %q", got)
+	}
+	w.attach(c, d, nil)
+	c = w.modify(c.ID, w.upload("web_cert", "www.a.test"))
+	for _, test := range []struct {
+		name     string
+		patience time.Duration
+		nodes    []lacre.Node
+		want     string // in the one warning; empty for none
+	}{
+		{"all serve it", time.Minute, []lacre.Node{at("a", far), at("b", c.Revision)}, ""},
+		{"one is late", 20 * time.Millisecond, []lacre.Node{at("a", far), at("b", c.Revision-1)}, "b is pending"},
+		{"one fails", 20 * time.Millisecond, []lacre.Node{at("a", far, failingOn(c.ID))}, "a is failing"},
+		{"nobody waits for a silent one", time.Minute, []lacre.Node{at("a", far), at("b", 1, silent)}, "b is silent"},
+		{"there is none", time.Minute, nil, "no node that could"},
+	} {
+		nodes.set(test.nodes...)
+		got := await(c, test.patience)
+		if test.want == "" && len(got) > 0 || test.want != "" && (len(got) != 1 || !strings.Contains(got[0], test.want)) {
+			t.Errorf("%s: got warnings %q, want %q", test.name, got, test.want)
+		}
+	}
+
+	nodes.set(at("a", far), at("b", 1))
+	answers := make(chan []string)
+	go func() { answers <- await(c, time.Minute) }()
+	select {
+	case got := <-answers:
+		t.Fatalf("got an answer (%q) before b serves it", got)
+	case <-time.After(30 * time.Millisecond):
+	}
+	nodes.set(at("a", far), at("b", far))
+	if got := <-answers; len(got) > 0 {
+		t.Errorf("got warnings %q, want none", got)
+	}
+	nodes.fail(errors.New("gone"))
+	if got := await(c, 20*time.Millisecond); len(got) != 1 || !strings.Contains(got[0], "could not be read") {
+		t.Errorf("got warnings %q, want one", got)
+	}
+}
