@@ -49,7 +49,9 @@ type Config struct {
 	// MaxConcurrent bounds the requests being worked on; default 512. Others wait for
 	// QueueTime, default 5 s, and are then told to try again.
 	MaxConcurrent int
-	QueueTime     time.Duration
+	// MaxWaiting bounds the requests that wait for other nodes (Prefer: wait); default 256.
+	MaxWaiting int
+	QueueTime  time.Duration
 	// RateLimit is how many requests a second one caller may send to the API, and one
 	// address to IAM; twice as many at once. Default 10,000; below 0 there is no limit.
 	RateLimit int
@@ -74,6 +76,9 @@ func (c *Config) setDefaults() {
 	if c.BodyTime <= 0 {
 		c.BodyTime = 30 * time.Second
 	}
+	if c.MaxWaiting <= 0 {
+		c.MaxWaiting = 256
+	}
 	if c.MaxConcurrent <= 0 {
 		c.MaxConcurrent = 512
 	}
@@ -94,6 +99,7 @@ type server struct {
 	mux     *http.ServeMux
 	metrics *metrics
 	slots   chan struct{} // one token for each request being worked on
+	waiting chan struct{} // one token for each request that waits for other nodes
 
 	callers   *limiter // of requests, by who sent them
 	strangers *limiter // of failed authentications, by place
@@ -109,6 +115,7 @@ func New(c Config) http.Handler {
 		mux:     http.NewServeMux(),
 		metrics: newMetrics(c.Metrics),
 		slots:   make(chan struct{}, c.MaxConcurrent),
+		waiting: make(chan struct{}, c.MaxWaiting),
 
 		callers: newLimiter(c.RateLimit), strangers: newLimiter(c.FailureLimit), identify: newLimiter(c.RateLimit),
 	}

@@ -52,35 +52,34 @@ func (x *exchange) createCertificate() (*reply, error) {
 }
 
 // modifyCertificate answers PUT …/certificates/{certificate_id}, the operation of the
-// API page. What it measures is the whole of a real modification, dry runs left out.
+// API page. What it measures is the whole of a real modification, dry runs left out, and not
+// the wait for other nodes.
 func (x *exchange) modifyCertificate() (*reply, error) {
 	start := x.Now()
-	written, dryRun, err := x.modified()
-	if !dryRun {
+	written, opt, err := x.modified()
+	if !opt.DryRun {
 		x.metrics.modification(err, x.Now().Sub(start))
 	}
 	if err != nil {
 		return nil, err
 	}
-	return certificateReply(written, dryRun), nil
+	return x.awaited(written, opt)
 }
 
 // modified is modifyCertificate without the measuring.
-func (x *exchange) modified() (written *lacre.Written, dryRun bool, err error) {
-	if dryRun, err = x.truth("dry_run"); err != nil {
-		return nil, false, err
+func (x *exchange) modified() (written *lacre.Written, opt lacre.WriteOptions, err error) {
+	if opt.DryRun, err = x.truth("dry_run"); err != nil {
+		return nil, opt, err
 	}
 	in, err := x.certificateInput()
 	if err != nil {
-		return nil, dryRun, err
+		return nil, opt, err
 	}
-	generation, err := x.condition()
-	if err != nil {
-		return nil, dryRun, err
+	if opt.IfGeneration, err = x.condition(); err != nil {
+		return nil, opt, err
 	}
-	written, err = x.Service.ModifyCertificate(x.Context(), x.caller, x.project, x.certificate, in,
-		lacre.WriteOptions{IfGeneration: generation, DryRun: dryRun})
-	return written, dryRun, err
+	written, err = x.Service.ModifyCertificate(x.Context(), x.caller, x.project, x.certificate, in, opt)
+	return written, opt, err
 }
 
 // certificateReply shows what was written. After a dry run there is no ETag: no

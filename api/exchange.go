@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"lacre"
@@ -27,6 +29,7 @@ type exchange struct {
 	instance, group, domain, certificate string
 	missing                              string // how to say that the certificate does not exist; empty: as usual
 	body                                 []byte // as received
+	leave                                func() // gives back the place among the requests being worked on
 	query                                url.Values
 }
 
@@ -37,6 +40,7 @@ type reply struct {
 	etag     string // of the certificate in the body; empty: none
 	warnings []string
 	dryRun   bool
+	waited   time.Duration // for every node, as Prefer asked; 0: it did not
 }
 
 // showing answers with v in the shape that of gives it, unless err is there.
@@ -83,6 +87,7 @@ func (s *server) serve(rec *recorder, r *http.Request, p product, route route) (
 	if err != nil {
 		return nil, err
 	}
+	done = sync.OnceFunc(done)
 	defer done()
 	caller, err := s.authenticate(r)
 	if err != nil {
@@ -90,7 +95,7 @@ func (s *server) serve(rec *recorder, r *http.Request, p product, route route) (
 	}
 	caller.RequestID, caller.Source = rec.requestID, source(r)
 	rec.caller = caller
-	x := &exchange{Request: r, server: s, product: p, caller: caller, project: r.PathValue("project_id"), body: body}
+	x := &exchange{Request: r, server: s, product: p, caller: caller, project: r.PathValue("project_id"), body: body, leave: done}
 	out, err := x.serve(route)
 	if err != nil {
 		return nil, x.phrased(coded(err))
@@ -237,6 +242,9 @@ func (out *reply) write(rec *recorder) error {
 	}
 	if out.dryRun {
 		header.Set("X-Lacre-Dry-Run", "true")
+	}
+	if out.waited > 0 {
+		header.Set("Preference-Applied", fmt.Sprintf("wait=%d", out.waited/time.Second))
 	}
 	if out.body == nil {
 		rec.WriteHeader(out.status)

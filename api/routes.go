@@ -43,6 +43,8 @@ var routes = []route{
 	{method: "GET", path: certificatePath, serve: (*exchange).showCertificate},
 	{method: "PUT", path: certificatePath, serve: (*exchange).modifyCertificate, dryRun: true},
 	{method: "DELETE", path: certificatePath, serve: (*exchange).deleteCertificate},
+	// Which nodes serve it: an extension.
+	{method: "GET", path: certificatePath + "/rollout", serve: (*exchange).rollout},
 	// What clients of its domains must not show: an extension.
 	{method: "PUT", path: certificatePath + "/crl", serve: (*exchange).putCRL, larger: maxCRLBody},
 	{method: "GET", path: certificatePath + "/crl", serve: (*exchange).showCRL},
