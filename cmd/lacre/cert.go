@@ -46,7 +46,7 @@ func certCommand(env map[string]string) *cobra.Command {
 	s.target.flags(cmd.PersistentFlags())
 	cmd.PersistentFlags().StringVarP(&s.output, "output", "o", "table", "json or table")
 	cmd.PersistentFlags().String("config", "", "file with these settings")
-	cmd.AddCommand(createCommand(s), listCommand(s), showCommand(s), modifyCommand(s), deleteCommand(s), crlCommand(s))
+	cmd.AddCommand(createCommand(s), listCommand(s), showCommand(s), modifyCommand(s), deleteCommand(s), crlCommand(s), rolloutCommand(s))
 	return cmd
 }
 

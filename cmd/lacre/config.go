@@ -33,6 +33,7 @@ type Config struct {
 	DomainMetrics int
 	Instance      string
 	Roles         []string
+	NodeName      string
 	MasterKey     string
 	StoreQuota    int // GiB
 
@@ -87,6 +88,7 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.KeepConns, "edge-keep-connections", false, "let clients of open connections go on when trust roots or revocation lists change, if they verify under the new ones; without it their requests are refused until they connect again")
 	f.StringVar(&c.Instance, "instance", "", "serve the domains of this instance id only (default: all)")
 	f.StringSliceVar(&c.Roles, "roles", []string{"api", "edge"}, "what this node does: api, edge")
+	f.StringVar(&c.NodeName, "node-name", "", "what this node is called where rollouts are shown (default: the name of the machine)")
 	f.StringVar(&c.MasterKey, "master-key", "", "where the master key is: file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME (default file:DATA-DIR/master.key)")
 	f.IntVar(&c.StoreQuota, "store-quota", 8, "GiB that the embedded store may take; at that size it refuses changes until it is started with more")
 	f.StringSliceVar(&c.EtcdEndpoints, "etcd-endpoints", nil, "external etcd cluster instead of the embedded one")

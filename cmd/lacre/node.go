@@ -37,6 +37,7 @@ type node struct {
 	service *lacre.Service
 	iam     *iam.IAM   // nil with an outside Keystone
 	edge    *edge.Edge // nil without the role
+	roster  *roster
 	metrics *prometheus.Registry
 
 	auth     api.Authenticator // who sends a request: the iam, or an outside Keystone
@@ -107,8 +108,11 @@ func (n *node) complete(ctx context.Context) (err error) {
 			return keyHint(err, n.cfg)
 		}
 	}
+	if n.roster, err = newRoster(n); err != nil {
+		return err
+	}
 	n.service = lacre.NewService(lacre.Config{
-		Store: n.store, Sealer: ring, Edge: n.waitFor(), Now: n.now, Log: n.log, History: n.cfg.History,
+		Store: n.store, Sealer: ring, Edge: n.waitFor(), Roster: n.roster, Now: n.now, Log: n.log, History: n.cfg.History,
 		DomainsPerGroup: n.cfg.DomainsPerGroup, GroupsPerInstance: limit(n.cfg.GroupsPerInstance),
 		InstancesPerProject: n.cfg.InstancesPerProject, CertificatesPerProject: n.cfg.Certificates, RefuseAfter2038: n.cfg.RefuseAfter2038,
 	})

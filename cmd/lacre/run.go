@@ -76,6 +76,9 @@ func (n *node) start(ctx context.Context) {
 		return n.apiServer.Serve(l)
 	})
 	n.parts.Go(func() { n.prune(ctx) })
+	if n.edge != nil && n.shared() {
+		n.parts.Go(func() { n.roster.report(ctx) })
+	}
 	n.parts.Go(func() { n.watchStore(ctx) })
 }
 
@@ -121,13 +124,17 @@ func (n *node) warm(ctx context.Context) error {
 	}
 }
 
-// prune drops audit rows that are older than the retention, once an hour.
+// prune drops audit rows that are older than the retention, and nodes that have been silent
+// for long, once an hour.
 func (n *node) prune(ctx context.Context) {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for {
 		if err := n.store.PruneAudits(ctx, n.now().AddDate(0, 0, -n.cfg.AuditDays)); err != nil && ctx.Err() == nil {
 			n.log.Warn("old audit rows could not be dropped", "err", err)
+		}
+		if err := n.store.ForgetNodes(ctx, n.now().Add(-forgetAfter)); err != nil && ctx.Err() == nil {
+			n.log.Warn("nodes that are gone could not be forgotten", "err", err)
 		}
 		select {
 		case <-tick.C:

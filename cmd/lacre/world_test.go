@@ -28,6 +28,8 @@ type world struct {
 	at    Endpoints
 	token string
 	heard func(*answer) // is shown every answer; may be nil
+	// prefer is what requests say in Prefer; empty: nothing.
+	prefer string
 }
 
 // visitLacre signs in to the lacre of a data directory.
@@ -86,6 +88,9 @@ func (w *world) send(method, path string, body any) (*answer, error) {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Auth-Token", w.token)
 	req.Header.Set("X-Subject-Token", w.token)
+	if w.prefer != "" {
+		req.Header.Set("Prefer", w.prefer)
+	}
 	resp, err := w.http.Do(req)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+)
+
+// serveEtcd starts an etcd of its own, as an operator would, and returns its endpoint.
+func serveEtcd(t *testing.T) string {
+	t.Helper()
+	cfg := embed.NewConfig()
+	cfg.Dir = t.TempDir()
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
+	cfg.ListenPeerUrls = nil
+	listen := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = listen, listen
+	server, err := embed.StartEtcd(cfg)
+	if err != nil {
+		t.Fatalf("starting etcd: %v", err)
+	}
+	t.Cleanup(sync.OnceFunc(server.Close))
+	<-server.Server.ReadyNotify()
+	return "http://" + server.Clients[0].Addr().String()
+}
+
+// states is what a rollout says: complete or not, then each node.
+func (w *world) states(id string) string {
+	w.t.Helper()
+	var r rollout
+	if err := json.Unmarshal(w.ask("GET", "/certificates/"+id+"/rollout", nil, 200).body, &r); err != nil {
+		w.t.Fatal(err)
+	}
+	text := []string{fmt.Sprint(r.Complete)}
+	for _, n := range r.Nodes {
+		text = append(text, strings.Trim(n.Name+" "+n.State+" "+n.Proof, " "))
+	}
+	return strings.Join(text, ", ")
+}
+
+func (w *world) wantStates(id, want string) {
+	w.t.Helper()
+	last := ""
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("the rollout says %q, want %q", last, want)
+		}
+	}()
+	eventually(w.t, "the rollout", func() bool { last = w.states(id); return last == want })
+}
+
+// TestFleet: three nodes over an etcd cluster. A modification that waits is served by all of
+// them when it is answered; who is late, gone, back or a copy of another is seen for what it is.
+func TestFleet(t *testing.T) {
+	t.Parallel()
+	endpoint, home := serveEtcd(t), t.TempDir()
+	dir := func(name string) string { return filepath.Join(home, name) }
+	node := func(name, roles string, args ...string) *process {
+		t.Helper()
+		return start(t, dir(name), append([]string{"--etcd-endpoints", endpoint, "--node-name", name, "--roles", roles,
+			"--master-key", "file:" + filepath.Join(dir("a"), "master.key"), "--drain-time", "1s"}, args...)...)
+	}
+	a, b, c := node("a", "api,edge"), node("b", "edge"), node("c", "edge")
+	w := visitLacre(t, dir("a"))
+	s := w.publish("www.example.test", "", w.leaf("www.example.test", 1))
+	w.wantStates(s.id, "true, a serving handshake, b serving handshake, c serving handshake")
+
+	modify := func(n int, wait string) string {
+		t.Helper()
+		w.prefer = wait
+		defer func() { w.prefer = "" }()
+		return strings.Join(w.ask("PUT", "/certificates/"+s.id, s.upload(w.leaf(s.host, n)), 200).header.Values("X-Lacre-Warning"), "; ")
+	}
+	for n := 2; n < 12; n++ {
+		if warned := modify(n, "wait=60"); warned != "" {
+			t.Errorf("modification %d: got warned %q, want that all nodes serve it", n, warned)
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			at := *w
+			at.at = endpointsOf(t, dir(name))
+			at.wantServed(s.host, n)
+		}
+	}
+
+	c.signal(syscall.SIGSTOP)
+	if warned := modify(12, "wait=1"); !strings.Contains(warned, "c is pending") || strings.Contains(warned, "b is") {
+		t.Errorf("with c stopped: got warned %q, want that c is pending", warned)
+	}
+	w.wantStates(s.id, "false, a serving handshake, b serving handshake, c pending")
+	w.wantStates(s.id, "false, a serving handshake, b serving handshake, c silent") // 15 s later
+	c.signal(syscall.SIGCONT)
+	w.wantStates(s.id, "true, a serving handshake, b serving handshake, c serving handshake")
+
+	b.kill()
+	b = node("b", "edge") // the same node, not another one
+	w.wantStates(s.id, "true, a serving handshake, b serving loaded, c serving handshake")
+	c.stop()
+	w.wantStates(s.id, "true, a serving handshake, b serving loaded")
+
+	if err := os.MkdirAll(dir("d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	id, err := os.ReadFile(filepath.Join(dir("b"), nodeIDFile))
+	if err != nil || os.WriteFile(filepath.Join(dir("d"), nodeIDFile), id, 0o600) != nil {
+		t.Fatal("copying the id of a node:", err)
+	}
+	d := node("d", "edge", "--instance", "another")
+	w.wantStates(s.id, "true, a serving handshake, b serving loaded, d elsewhere")
+	eventually(t, "b takes another id", func() bool { return strings.Contains(b.talk.String(), "takes a new id") })
+	for _, p := range []*process{a, b, d} {
+		p.stop()
+	}
+	if text := a.talk.String() + b.talk.String() + d.talk.String(); strings.Contains(text, "level=ERROR") {
+		t.Errorf("got errors in the logs:\n%s", text)
+	}
+}
