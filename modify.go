@@ -17,11 +17,22 @@ import (
 // Content that is already current makes no new version, so repeated uploads of one
 // certificate do not push the history out.
 func (s *Service) ModifyCertificate(ctx context.Context, by Caller, projectID, id string, in CertificateInput, opt WriteOptions) (*Written, error) {
+	read := sync.OnceValues(func() (*upload, error) { return s.read(in) })
+	return s.modify(ctx, by, projectID, id, opt, func(old *Certificate) (*upload, error) {
+		if err := in.acceptable(old); err != nil {
+			return nil, err
+		}
+		return read()
+	})
+}
+
+// modify replaces what a certificate holds. ask returns the upload that takes the place of
+// old, the certificate as it is; it is called as often as the change is attempted.
+func (s *Service) modify(ctx context.Context, by Caller, projectID, id string, opt WriteOptions, ask func(old *Certificate) (*upload, error)) (*Written, error) {
 	if err := s.allow(ctx, by, projectID, CanModifyCertificate); err != nil {
 		return nil, err
 	}
-	m := &modification{Service: s, by: by, in: in, opt: opt}
-	m.upload = sync.OnceValues(func() (*upload, error) { return s.read(in) })
+	m := &modification{Service: s, by: by, opt: opt, ask: ask}
 	revision, err := s.settle(ctx, id, func() (int64, error) { return m.attempt(ctx, projectID, id) })
 	if err != nil {
 		return nil, err
@@ -30,14 +41,12 @@ func (s *Service) ModifyCertificate(ctx context.Context, by Caller, projectID, i
 	return &m.written, nil
 }
 
-// modification is one call of ModifyCertificate. The upload is read once, after the
-// certificate was found to exist, however often the change is attempted.
+// modification is one call of modify.
 type modification struct {
 	*Service
 	by      Caller
-	in      CertificateInput
 	opt     WriteOptions
-	upload  func() (*upload, error)
+	ask     func(old *Certificate) (*upload, error)
 	written Written
 }
 
@@ -46,10 +55,10 @@ func (m *modification) attempt(ctx context.Context, projectID, id string) (int64
 	if err != nil {
 		return 0, err
 	}
-	if err := m.acceptable(old); err != nil {
+	if err := m.opt.check(old); err != nil {
 		return 0, err
 	}
-	up, err := m.upload()
+	up, err := m.ask(old)
 	if err != nil {
 		return 0, err
 	}
@@ -68,20 +77,17 @@ func (m *modification) attempt(ctx context.Context, projectID, id string) (int64
 	return next.Revision, err
 }
 
-// acceptable checks what can be checked without reading the upload.
-func (m *modification) acceptable(old *Certificate) error {
-	if err := m.opt.check(old); err != nil {
+// acceptable checks what can be checked of a modification of old without reading its content.
+func (in CertificateInput) acceptable(old *Certificate) error {
+	if err := checkCertificateName(in.Name); err != nil {
 		return err
 	}
-	if err := checkCertificateName(m.in.Name); err != nil {
-		return err
-	}
-	if m.in.Scope != "" && m.in.Scope != old.Scope {
+	if in.Scope != "" && in.Scope != old.Scope {
 		return FieldErrorf(CodeImmutable, "type", "the certificate scope cannot be changed from %s", old.Scope)
 	}
 	// Clients send back what they were shown, "common" for global ones, so only an
 	// instance's certificate can name a wrong instance.
-	if old.Scope == ScopeInstance && m.in.InstanceID != "" && m.in.InstanceID != old.InstanceID {
+	if old.Scope == ScopeInstance && in.InstanceID != "" && in.InstanceID != old.InstanceID {
 		return FieldErrorf(CodeImmutable, "instance_id", "the certificate belongs to instance %s", old.InstanceID)
 	}
 	return nil
@@ -91,7 +97,7 @@ func (m *modification) acceptable(old *Certificate) error {
 func (m *modification) plan(ctx context.Context, old *Certificate, up *upload) (Tx, *Certificate, error) {
 	next := *old
 	next.Generation++
-	next.Name, next.Updated = m.in.Name, m.Now().UTC()
+	next.Name, next.Updated = up.name, m.Now().UTC()
 	tx := Tx{Put: []Record{&next}}
 	up, err := m.withContent(ctx, old, &next, up, &tx)
 	if err != nil {
@@ -144,8 +150,8 @@ func (m *modification) withContent(ctx context.Context, old, next *Certificate, 
 
 // current is the current version of old; nil when it is damaged or gone and nothing of it
 // has to be kept, so that an upload repairs it.
-func (m *modification) current(ctx context.Context, old *Certificate, keep bool) (*Version, error) {
-	v, err := m.Store.Version(ctx, old.ProjectID, old.ID, old.Version)
+func (s *Service) current(ctx context.Context, old *Certificate, keep bool) (*Version, error) {
+	v, err := s.Store.Version(ctx, old.ProjectID, old.ID, old.Version)
 	gone := errors.Is(err, ErrNotStored)
 	err = storeError(err)
 	damaged := CodeOf(err) == CodeUnreadable

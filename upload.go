@@ -15,6 +15,7 @@ import (
 
 // upload is a CertificateInput that passed every check that needs no store.
 type upload struct {
+	name     string
 	pair     *keypair.Pair
 	chain    [][]byte
 	sign     [][]byte  // the chain of an SM2 signing pair, else nil
@@ -39,17 +40,26 @@ func (s *Service) read(in CertificateInput) (*upload, error) {
 	if in.Algorithm != "" && in.Algorithm != pair.Facts.Algorithm {
 		return nil, FieldErrorf(CodeWrongAlgorithm, "algorithm_type", "the key is %s, algorithm_type says %s", pair.Facts.Algorithm, in.Algorithm)
 	}
-	if s.RefuseAfter2038 && pair.Facts.NotAfter.After(end2038) {
-		return nil, FieldErrorf(CodeAfter2038, "cert_content", "the certificate ends at %s", pair.Facts.NotAfter.Format(time.RFC3339))
-	}
-	up := &upload{pair: pair, chain: ders(pair.Chain), warnings: pair.Warnings}
-	if pair.Signing != nil {
-		up.sign = ders(pair.Signing.Chain)
+	up, err := s.holding(pair, in.Name)
+	if err != nil {
+		return nil, err
 	}
 	if err := up.readStaple(in.OCSPStaple, s.Now()); err != nil {
 		return nil, err
 	}
 	return up, up.readRoots(in.TrustedRootCA, s.Now())
+}
+
+// holding is the upload of a pair, which says nothing about trust roots and staple.
+func (s *Service) holding(pair *keypair.Pair, name string) (*upload, error) {
+	if s.RefuseAfter2038 && pair.Facts.NotAfter.After(end2038) {
+		return nil, FieldErrorf(CodeAfter2038, "cert_content", "the certificate ends at %s", pair.Facts.NotAfter.Format(time.RFC3339))
+	}
+	up := &upload{name: name, pair: pair, chain: ders(pair.Chain), warnings: pair.Warnings}
+	if pair.Signing != nil {
+		up.sign = ders(pair.Signing.Chain)
+	}
+	return up, nil
 }
 
 func checkKind(in CertificateInput) error {
