@@ -45,6 +45,10 @@ func (w *world) calls() map[string]struct {
 			_, err := s.ModifyCertificate(ctx, by, p, c.ID, free, dry)
 			return err
 		}},
+		"ListVersions": {lacre.RoleViewer, func(by lacre.Caller, p string) error {
+			_, _, err := s.ListVersions(ctx, by, p, c.ID, lacre.Page{})
+			return err
+		}},
 		"PutCRL": {lacre.RoleOperator, func(by lacre.Caller, p string) error {
 			_, _, err := s.PutCRL(ctx, by, p, c.ID, "")
 			return passing(err, lacre.CodeInvalidField)
