@@ -31,6 +31,7 @@ func TestEveryChangeLeavesOneAuditRow(t *testing.T) {
 		{"create certificate", func() error { late = w.create(w.trusting(w.upload("late_cert", "www.a.test"))); return nil }, lacre.CanCreateCertificate, "certificate/", "name late_cert, version 1, ECC serial "},
 		{"modify certificate", func() error { _, err := w.tryModify(c.ID, w.upload("web_cert", "*.a.test")); return err }, lacre.CanModifyCertificate, "certificate/" + c.ID, "version 2"},
 		{"the same content", func() error { _, err := w.tryModify(late.ID, w.upload("late_cert", "www.a.test")); return err }, lacre.CanModifyCertificate, "certificate/", "version 2"},
+		{"rollback", func() error { _, err := w.tryRollback(c.ID, 1); return err }, lacre.CanModifyCertificate, "certificate/" + c.ID, ", rolled back to version 1"},
 		{"revocation list", func() error { _, err := w.tryCRL(late, w.ca.CRL(t, nil)); return err }, lacre.CanModifyCertificate, "certificate/", "CN=Test CA,O=Throw-away number 1 with 0 entries"},
 		{"no revocation list", func() error { _, err := w.DeleteCRL(t.Context(), w.admin, w.project, late.ID); return err }, lacre.CanModifyCertificate, "certificate/", "revocation lists deleted"},
 		{"delete certificate", func() error { return w.tryDelete(late.ID) }, lacre.CanDeleteCertificate, "certificate/", "late_cert"},

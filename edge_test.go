@@ -67,6 +67,13 @@ func TestAnswerWaitsForTheEdge(t *testing.T) {
 			}
 			return written.Warnings, nil
 		}},
+		{"roll back", func() ([]string, error) {
+			written, err := w.tryRollback(c.ID, 1)
+			if err != nil {
+				return nil, err
+			}
+			return written.Warnings, nil
+		}},
 		{"modify domain", func() ([]string, error) {
 			_, warnings, err := w.tryChange(d, lacre.DomainChange{RedirectHTTPS: on})
 			return warnings, err

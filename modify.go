@@ -70,7 +70,7 @@ func (m *modification) attempt(ctx context.Context, projectID, id string) (int64
 	if m.opt.DryRun {
 		return 0, nil
 	}
-	next.Revision, err = m.commit(ctx, m.by, projectID, CanModifyCertificate, "certificate/"+id, next.detail(), tx)
+	next.Revision, err = m.commit(ctx, m.by, projectID, CanModifyCertificate, "certificate/"+id, next.detail()+up.origin, tx)
 	if conflictOn[*CertificateName](err) {
 		return 0, nameTaken(next.Name)
 	}

@@ -49,6 +49,10 @@ func (w *world) calls() map[string]struct {
 			_, _, err := s.ListVersions(ctx, by, p, c.ID, lacre.Page{})
 			return err
 		}},
+		"RollbackCertificate": {lacre.RoleOperator, func(by lacre.Caller, p string) error {
+			_, err := s.RollbackCertificate(ctx, by, p, c.ID, 1, dry)
+			return err
+		}},
 		"PutCRL": {lacre.RoleOperator, func(by lacre.Caller, p string) error {
 			_, _, err := s.PutCRL(ctx, by, p, c.ID, "")
 			return passing(err, lacre.CodeInvalidField)

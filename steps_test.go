@@ -18,6 +18,10 @@ func (w *world) tryModify(id string, in lacre.CertificateInput, opt ...lacre.Wri
 	return w.ModifyCertificate(w.t.Context(), w.admin, w.project, id, in, first(opt))
 }
 
+func (w *world) tryRollback(id string, number int, opt ...lacre.WriteOptions) (*lacre.Written, error) {
+	return w.RollbackCertificate(w.t.Context(), w.admin, w.project, id, number, first(opt))
+}
+
 func (w *world) tryDelete(id string, opt ...lacre.WriteOptions) error {
 	return w.DeleteCertificate(w.t.Context(), w.admin, w.project, id, first(opt))
 }
@@ -86,6 +90,13 @@ func (w *world) create(in lacre.CertificateInput) *lacre.Certificate {
 func (w *world) modify(id string, in lacre.CertificateInput) *lacre.Certificate {
 	w.t.Helper()
 	written, err := w.tryModify(id, in)
+	w.ok(err)
+	return written.Certificate
+}
+
+func (w *world) rollback(id string, number int) *lacre.Certificate {
+	w.t.Helper()
+	written, err := w.tryRollback(id, number)
 	w.ok(err)
 	return written.Certificate
 }

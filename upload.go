@@ -13,7 +13,8 @@ import (
 	"lacre/keypair"
 )
 
-// upload is a CertificateInput that passed every check that needs no store.
+// upload is a CertificateInput, or a version that is to come back, that passed every check
+// that needs no store.
 type upload struct {
 	name     string
 	pair     *keypair.Pair
@@ -22,6 +23,7 @@ type upload struct {
 	roots    [][]byte  // nil when the input does not say
 	staple   []byte    // nil when the input does not say
 	ends     time.Time // of the staple
+	origin   string    // for the audit row: where the content is from, empty when it was sent
 	warnings []string
 }
 

@@ -1,0 +1,157 @@
+package lacre
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"lacre/keypair"
+)
+
+// RollbackCertificate makes what a certificate held in an earlier version current again, as
+// a new version (API, an extension: POST …/certificates/{certificate_id}/rollback). It is a
+// modification that uploads the content of that version, and is refused where that would be.
+// The name stays. Content that is current makes no new version.
+//
+// Errors about the content are of the field version_id and name the field of an upload.
+// CodeInvalidField says which versions are kept, CodeUnreadable that the version is damaged
+// or its key does not open.
+func (s *Service) RollbackCertificate(ctx context.Context, by Caller, projectID, id string, number int, opt WriteOptions) (*Written, error) {
+	written, err := s.modify(ctx, by, projectID, id, opt, func(old *Certificate) (*upload, error) {
+		v, err := s.kept(ctx, old, number)
+		if err != nil {
+			return nil, err
+		}
+		return s.again(ctx, old, v)
+	})
+	if err != nil {
+		return nil, ofVersion(number, err)
+	}
+	return written, nil
+}
+
+// kept is a version of the history of old.
+func (s *Service) kept(ctx context.Context, old *Certificate, number int) (*Version, error) {
+	if number < old.Oldest || number > old.Version {
+		return nil, FieldErrorf(CodeInvalidField, "version_id", "expected one of the versions kept, %d to %d", old.Oldest, old.Version)
+	}
+	v, err := s.Store.Version(ctx, old.ProjectID, old.ID, number)
+	if errors.Is(err, ErrNotStored) {
+		return nil, FieldErrorf(CodeInvalidField, "version_id", "version %d is not kept any more", number)
+	}
+	if err = storeError(err); CodeOf(err) == CodeUnreadable {
+		return nil, &Error{Code: CodeUnreadable, Field: "version_id", Message: fmt.Sprintf("version %d is damaged: choose another one", number), Err: err}
+	}
+	return v, err
+}
+
+// again is v as an upload that takes the place of old. Everything is read and checked as if
+// it had been sent, but for trust roots that are those of old and the signature of the
+// staple, whose signer may not be stored. A staple that has ended is left out.
+func (s *Service) again(ctx context.Context, old *Certificate, v *Version) (*upload, error) {
+	pair, err := s.reread(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	up, err := s.holding(pair, old.Name)
+	if err != nil {
+		return nil, err
+	}
+	up.origin = fmt.Sprintf(", rolled back to version %d", v.Number)
+	if s.Now().Before(v.OCSPNextUpdate) {
+		up.staple, up.ends = v.OCSPStaple, v.OCSPNextUpdate
+	}
+	return up, s.trustAgain(ctx, old, v, up)
+}
+
+// reread parses what v holds from the text it could have been uploaded as.
+func (s *Service) reread(ctx context.Context, v *Version) (*keypair.Pair, error) {
+	key, err := s.keyText(ctx, v, v.SealedKey, keyContext(v))
+	if err != nil {
+		return nil, err
+	}
+	if v.Facts.Algorithm != keypair.SM2 {
+		pair, err := keypair.Parse(certText(v.Chain), key, s.Now())
+		return pair, pairError(err)
+	}
+	signKey, err := s.keyText(ctx, v, v.SealedSignKey, signKeyContext(v))
+	if err != nil {
+		return nil, err
+	}
+	pair, err := keypair.ParseSM2(certText(v.Chain), key, certText(v.SignChain), signKey, s.Now())
+	return pair, pairError(err)
+}
+
+// keyText unseals a private key of v.
+func (s *Service) keyText(ctx context.Context, v *Version, sealed, binding []byte) (string, error) {
+	der, err := s.Sealer.Open(ctx, v.ProjectID, sealed, binding)
+	if err == nil {
+		defer clear(der)
+		return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
+	}
+	if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+		return "", storeError(err)
+	}
+	return "", &Error{Code: CodeUnreadable, Field: "version_id", Err: err,
+		Message: fmt.Sprintf("the private key of version %d does not open: the log says why", v.Number)}
+}
+
+func certText(ders [][]byte) string {
+	var text strings.Builder
+	for _, der := range ders {
+		text.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	return text.String()
+}
+
+// trustAgain gives up the trust roots of v. Those that old has as well are kept; others are
+// checked like any that are sent, and never come or go without a warning.
+func (s *Service) trustAgain(ctx context.Context, old *Certificate, v *Version, up *upload) error {
+	current, err := s.current(ctx, old, false)
+	if err != nil {
+		return err
+	}
+	var before [][]byte
+	if current != nil {
+		if before = current.TrustRoots; equalAll(before, v.TrustRoots) {
+			return nil
+		}
+	}
+	if again := some(subjects(v.TrustRoots, before)); again != "" {
+		up.warnings = append(up.warnings, "Client certificates of these CAs are accepted again: "+again+".")
+	}
+	if gone := some(subjects(before, v.TrustRoots)); gone != "" {
+		up.warnings = append(up.warnings, "Client certificates of these CAs are not accepted any more: "+gone+".")
+	}
+	roots := certText(v.TrustRoots)
+	return up.readRoots(&roots, s.Now())
+}
+
+// subjects names those of the certificates that are not among the others.
+func subjects(certs, others [][]byte) (names []string) {
+	for _, der := range certs {
+		cert, err := keypair.ParseCertificate(der)
+		if err == nil && !slices.ContainsFunc(others, func(o []byte) bool { return bytes.Equal(o, der) }) {
+			names = append(names, fmt.Sprintf("%.100s", cert.Subject))
+		}
+	}
+	return names
+}
+
+// ofVersion says an error about the content of an upload as one about the version that it
+// was taken from.
+func ofVersion(number int, err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Field == "" || e.Field == "version_id" {
+		return err
+	}
+	message := e.Message
+	if e.Field == "ocsp_staple" {
+		message = "it has ended, and the certificate demands one (RFC 7633): upload the certificate again with a new one"
+	}
+	return &Error{Code: e.Code, Field: "version_id", Message: fmt.Sprintf("%s of version %d: %s", e.Field, number, message), Err: e.Err}
+}
