@@ -52,34 +52,36 @@ func (x *exchange) createCertificate() (*reply, error) {
 }
 
 // modifyCertificate answers PUT …/certificates/{certificate_id}, the operation of the
-// API page. What it measures is the whole of a real modification, dry runs left out, and not
-// the wait for other nodes.
+// API page.
 func (x *exchange) modifyCertificate() (*reply, error) {
+	return x.modification(func(opt lacre.WriteOptions) (*lacre.Written, error) {
+		in, err := x.certificateInput()
+		if err != nil {
+			return nil, err
+		}
+		if opt.IfGeneration, err = x.condition(); err != nil {
+			return nil, err
+		}
+		return x.Service.ModifyCertificate(x.Context(), x.caller, x.project, x.certificate, in, opt)
+	})
+}
+
+// modification answers with what do has written. What it measures is the whole of a real
+// modification, dry runs left out, and not the wait for other nodes.
+func (x *exchange) modification(do func(lacre.WriteOptions) (*lacre.Written, error)) (*reply, error) {
 	start := x.Now()
-	written, opt, err := x.modified()
-	if !opt.DryRun {
+	dryRun, err := x.truth("dry_run")
+	var written *lacre.Written
+	if err == nil {
+		written, err = do(lacre.WriteOptions{DryRun: dryRun})
+	}
+	if !dryRun {
 		x.metrics.modification(err, x.Now().Sub(start))
 	}
 	if err != nil {
 		return nil, err
 	}
-	return x.awaited(written, opt)
-}
-
-// modified is modifyCertificate without the measuring.
-func (x *exchange) modified() (written *lacre.Written, opt lacre.WriteOptions, err error) {
-	if opt.DryRun, err = x.truth("dry_run"); err != nil {
-		return nil, opt, err
-	}
-	in, err := x.certificateInput()
-	if err != nil {
-		return nil, opt, err
-	}
-	if opt.IfGeneration, err = x.condition(); err != nil {
-		return nil, opt, err
-	}
-	written, err = x.Service.ModifyCertificate(x.Context(), x.caller, x.project, x.certificate, in, opt)
-	return written, opt, err
+	return x.awaited(written, dryRun)
 }
 
 // certificateReply shows what was written. After a dry run there is no ETag: no

@@ -165,7 +165,7 @@ func (x *exchange) readQuery(route route) error {
 		return lacre.FieldErrorf(lacre.CodeInvalidParameter, "query", "it is not percent-encoded correctly")
 	}
 	if x.query.Has("dry_run") && !route.dryRun {
-		return lacre.FieldErrorf(lacre.CodeInvalidParameter, "dry_run", "only creating and modifying a certificate can be tried out")
+		return lacre.FieldErrorf(lacre.CodeInvalidParameter, "dry_run", "only creating, modifying and rolling back a certificate can be tried out")
 	}
 	return nil
 }

@@ -279,6 +279,7 @@ func TestMetrics(t *testing.T) {
 	w.put("/certificates/"+id, w.form("cert_count", "www.a.test")).ok(200)
 	w.put("/certificates/"+id+"?dry_run=true", w.form("cert_count", "www.a.test")).ok(200)
 	w.put("/certificates/"+id, w.form("bad", "www.a.test")).refused(400, "APIG.2011")
+	w.post("/certificates/"+id+"/rollback", obj{"version_id": 1}).ok(200) // is a modification, too
 	w.send("BREW", "/no/such/thing", nil).refused(404, "APIGW.0101")
 	text := string(w.as("").get(w.url + "/metrics").ok(200).raw)
 	const put = `route="/v2/{project_id}/apigw/certificates/{certificate_id}"`
@@ -287,9 +288,9 @@ func TestMetrics(t *testing.T) {
 		`lacre_api_requests_total{code="400",method="PUT",` + put + `} 1`,
 		`lacre_api_requests_total{code="404",method="other",route="unmatched"} 1`,
 		`lacre_api_request_seconds_count{` + put + `} 3`,
-		`lacre_certificate_modifications_total{result="ok"} 1`,
+		`lacre_certificate_modifications_total{result="ok"} 2`,
 		`lacre_certificate_modifications_total{result="invalid-field"} 1`,
-		`lacre_certificate_modification_seconds_count 1`,
+		`lacre_certificate_modification_seconds_count 2`,
 	} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("got no line %q in the metrics:\n%s", line, text)

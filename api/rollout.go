@@ -29,9 +29,9 @@ func (x *exchange) wait() time.Duration {
 
 // awaited is certificateReply once every node serves what was written, if the client prefers to
 // wait for that. Who waits has no place among the requests being worked on.
-func (x *exchange) awaited(written *lacre.Written, opt lacre.WriteOptions) (*reply, error) {
-	out, patience := certificateReply(written, opt.DryRun), x.wait()
-	if opt.DryRun || patience == 0 {
+func (x *exchange) awaited(written *lacre.Written, dryRun bool) (*reply, error) {
+	out, patience := certificateReply(written, dryRun), x.wait()
+	if dryRun || patience == 0 {
 		return out, nil
 	}
 	select {

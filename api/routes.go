@@ -45,6 +45,9 @@ var routes = []route{
 	{method: "DELETE", path: certificatePath, serve: (*exchange).deleteCertificate},
 	// Which nodes serve it: an extension.
 	{method: "GET", path: certificatePath + "/rollout", serve: (*exchange).rollout},
+	// Its earlier versions: an extension.
+	{method: "GET", path: certificatePath + "/versions", serve: (*exchange).listVersions},
+	{method: "POST", path: certificatePath + "/rollback", serve: (*exchange).rollbackCertificate, dryRun: true},
 	// What clients of its domains must not show: an extension.
 	{method: "PUT", path: certificatePath + "/crl", serve: (*exchange).putCRL, larger: maxCRLBody},
 	{method: "GET", path: certificatePath + "/crl", serve: (*exchange).showCRL},
