@@ -36,7 +36,7 @@ func certCommand(env map[string]string) *cobra.Command {
 	s := &session{env: env}
 	cmd := &cobra.Command{
 		Use:   "cert",
-		Short: "Create, list, show, modify and delete certificates and their revocation lists",
+		Short: "Create, list, show, modify, roll back and delete certificates and their revocation lists",
 		Example: `  lacre cert create --data-dir ./data --name web_cert --cert fullchain.pem --key key.pem
   lacre cert modify web_cert --data-dir ./data --cert fullchain.pem --key key.pem
   LACRE_API_URL=https://lacre.internal:8080 LACRE_TOKEN=… lacre cert list --project-id 73d6… -o json`,
@@ -46,7 +46,7 @@ func certCommand(env map[string]string) *cobra.Command {
 	s.target.flags(cmd.PersistentFlags())
 	cmd.PersistentFlags().StringVarP(&s.output, "output", "o", "table", "json or table")
 	cmd.PersistentFlags().String("config", "", "file with these settings")
-	cmd.AddCommand(createCommand(s), listCommand(s), showCommand(s), modifyCommand(s), deleteCommand(s), crlCommand(s), rolloutCommand(s))
+	cmd.AddCommand(createCommand(s), listCommand(s), showCommand(s), modifyCommand(s), rolloutCommand(s), versionsCommand(s), rollbackCommand(s), deleteCommand(s), crlCommand(s))
 	return cmd
 }
 
