@@ -150,6 +150,10 @@ func (l *life) lead(t *testing.T, run string) {
 		t.Errorf("handshake for %s: %v", host, err)
 	}
 	l.ask("PUT", "/certificates/"+s.id, s.upload(leaf), 200)
+	next := l.ca.Leaf(t, hosts)
+	l.secrets.key(t, run+" next", next, next.KeyPEM())
+	l.ask("PUT", "/certificates/"+s.id, s.upload(next), 200)
+	l.rollBack(s.id)
 	l.ask("GET", "/certificates?instance_id=", nil, 200)
 	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/openapi.yaml", "/nowhere"} {
 		l.try(t, http.MethodGet, path, nil)
@@ -166,7 +170,8 @@ func (l *life) lead(t *testing.T, run string) {
 // leadSM2 does the same with the two keys of an SM2 certificate, each in the place of the
 // other, too.
 func (l *life) leadSM2(t *testing.T, run string, hosts []string) {
-	d := testcert.NewCA(t, "Throw-away SM2 CA", testcert.WithSM2()).Dual(t, hosts)
+	ca := testcert.NewCA(t, "Throw-away SM2 CA", testcert.WithSM2())
+	d := ca.Dual(t, hosts)
 	l.secrets.key(t, run+" SM2 encryption", d.Enc, d.Enc.KeyPEM())
 	l.secrets.key(t, run+" SM2 signing", d.Sign, d.Sign.KeySEC1PEM())
 	body := map[string]any{"name": "canary_sm2_" + run, "cert_content": d.Enc.ChainPEM(), "private_key": d.Enc.KeyPEM(),
@@ -174,12 +179,24 @@ func (l *life) leadSM2(t *testing.T, run string, hosts []string) {
 	id := l.ask("POST", "/certificates", body, 200, 201).field("id")
 	l.ask("PUT", "/certificates/"+id, body, 200)
 	l.ask("GET", "/certificates/"+id, nil, 200)
+	trusting := maps.Clone(body)
+	trusting["trusted_root_ca"] = ca.PEM()
+	l.ask("PUT", "/certificates/"+id, trusting, 200)
+	l.rollBack(id)
 	l.misuse(t, id, body, d.Enc, d.Sign.KeySEC1PEM())
 	turned := maps.Clone(body)
 	turned["private_key"], turned["private_key_sign"] = body["private_key_sign"], body["private_key"]
 	l.try(t, http.MethodPut, "/v2/"+l.creds.ProjectID+"/apic/certificates/"+id, turned)
 	turned["cert_content_sign"] = turned["private_key_sign"]
 	l.try(t, http.MethodPut, "/v2/"+l.creds.ProjectID+"/apic/certificates/"+id, turned)
+}
+
+// rollBack makes the first version of a certificate current again, which opens its keys.
+func (l *life) rollBack(id string) {
+	l.t.Helper()
+	l.ask("POST", "/certificates/"+id+"/rollback", map[string]any{"version_id": 1}, 200)
+	l.ask("POST", "/certificates/"+id+"/rollback", map[string]any{"version_id": 99}, 400)
+	l.ask("GET", "/certificates/"+id+"/versions", nil, 200)
 }
 
 // misuse uploads a key in the ways that go wrong.

@@ -29,6 +29,7 @@ type certModel struct {
 	roots             bool
 	serial            int
 	generation        int
+	history           []*upload // what each version holds, from the first; roots are never nil
 }
 
 type domainModel struct {
@@ -197,6 +198,9 @@ func (c *certModel) hold(u *upload) {
 	if u.roots != nil {
 		c.roots = *u.roots != ""
 	}
+	held := *u
+	held.roots = new(when(c.roots, "some"))
+	c.history = append(c.history, &held)
 }
 
 // serial is the leaf that the edge serves for d, ECC before RSA; 0 is none.

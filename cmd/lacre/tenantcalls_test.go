@@ -27,7 +27,7 @@ func (a *tenant) moves() []func() *attempt {
 		return []func() *attempt{a.createCert, a.createGroup, a.createDomain, a.createDomain, a.attachNames, a.attachCert, a.createDomainCert}
 	}
 	return []func() *attempt{
-		a.createCert, a.modifyCert, a.modifyCert, a.modifyCert, a.deleteCert, a.showCert, a.listCerts,
+		a.createCert, a.modifyCert, a.modifyCert, a.modifyCert, a.rollBack, a.rollBack, a.listVersions, a.deleteCert, a.showCert, a.listCerts,
 		a.attachNames, a.attachCert, a.detachNames, a.detachCert, a.attachedDomains,
 		a.showDomainCert, a.removeDomainCert, a.modifyDomain, a.modifyDomain, a.deleteDomain,
 		a.modifyGroup, a.deleteGroup, a.showGroup, a.listGroups, a.setAccess,
