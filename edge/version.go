@@ -28,8 +28,8 @@ type served struct {
 	current atomic.Pointer[version]     // nil until a readable version is known
 	revoked atomic.Pointer[revocations] // nil until a site that verifies clients names it
 	refs    int32                       // sites that name it; guarded by holdings.mu
-	site    *site                       // the one of them that was put last; nil if not known; guarded by holdings.mu
 	checked uint32                      // round of the last compare that read it; guarded by holdings.mu
+	site    *site                       // of those that name it, the one that was put last; nil if not known; guarded by holdings.mu
 }
 
 // version is one immutable key pair as the edge holds it: everything a handshake
