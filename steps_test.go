@@ -171,9 +171,9 @@ func (w *world) version(c *lacre.Certificate, number int) *lacre.Version {
 // audits are the project's audit rows, newest first.
 func (w *world) audits() []lacre.Audit {
 	w.t.Helper()
-	rows, err := sharedStore.Audits(w.t.Context(), w.project, 100_000)
+	page, err := sharedStore.Audits(w.t.Context(), w.project, lacre.AuditQuery{Limit: 100_000})
 	w.ok(err)
-	return rows
+	return page.Audits
 }
 
 func first[T any](list []T) (none T) {

@@ -45,6 +45,19 @@ type Audit struct {
 	RequestID string
 }
 
+// AuditQuery asks for a page of audit rows.
+type AuditQuery struct {
+	Resource string // exact, such as "certificate/<id>"; empty: of everything
+	After    string // ID of a row: those older than it; empty: from the newest on
+	Limit    int    // how many rows at most
+}
+
+// AuditPage is a part of the audit, newest first.
+type AuditPage struct {
+	Audits []Audit
+	Next   string // where the next page begins, as its After; empty when nothing is left
+}
+
 // Tx is one atomic change.
 //
 // Every record in Put and Delete is guarded by its own Revision: 0 means that it must
@@ -92,6 +105,10 @@ type Store interface {
 	Revocations(ctx context.Context, projectID, certificateID string) (*Revocations, error)
 	// Bound returns the bindings of a certificate.
 	Bound(ctx context.Context, projectID, certificateID string) ([]*Bound, error)
+	// Audits returns audit rows of a project, newest first, in the order of their IDs; an
+	// empty project means the rows of changes outside any project. A page ends before its
+	// limit, even without a row, when many rows of other resources had to be passed over.
+	Audits(ctx context.Context, projectID string, q AuditQuery) (AuditPage, error)
 
 	// Commit applies tx as a whole or not at all and returns the revision it happened
 	// at. When it returns nil the change is on disk (quorum and fsync). *ConflictError

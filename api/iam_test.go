@@ -63,16 +63,16 @@ func TestSignedInByIAM(t *testing.T) {
 	c.get(w.url + "/v3/users?name=olga").ok(200)
 	c.get(w.url+"/v3/auth/tokens", "X-Subject-Token", scoped).ok(200)
 
-	audits, err := shared.store.Audits(ctx, project.ID, 100)
+	page, err := shared.store.Audits(ctx, project.ID, lacre.AuditQuery{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var found bool
-	for _, a := range audits {
+	for _, a := range page.Audits {
 		found = found || a.Resource == "certificate/"+id && a.UserName == "olga" && a.Source == "127.0.0.1" && len(a.RequestID) == 32
 	}
 	if !found {
-		t.Errorf("got audit %v, want olga's changes with source and request id", audits)
+		t.Errorf("got audit %v, want olga's changes with source and request id", page.Audits)
 	}
 
 	unscoped := ask(password, obj{"domain": obj{"name": account}}).ok(http.StatusCreated).Header.Get("X-Subject-Token")

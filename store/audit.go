@@ -9,7 +9,6 @@ import (
 	"math"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lacre"
@@ -17,7 +16,7 @@ import (
 
 // An audit row is stored under 16 hexadecimal digits that count down with its time, so
 // that the newest is first, and 16 random ones: rows of the same nanosecond, or written
-// after the clock was set back, never overwrite each other. The ID counts up instead.
+// after the clock was set back, never overwrite each other. The ID counts up instead, see turned.
 const auditRandom = 8 // bytes
 
 var errNoAction = errors.New("the audit row names no action")
@@ -60,58 +59,18 @@ func auditKey(t time.Time) string {
 	return fmt.Sprintf("%016x", uint64(math.MaxInt64-max(0, t.UnixNano())))
 }
 
-// auditID turns the sorting part of a key around.
-func auditID(key string) (string, error) {
-	var down uint64
-	if len(key) != 16+2*auditRandom {
-		return "", ErrBadIdentity
+// turned makes the ID of a row from the sorting part of its key, and the other way round:
+// all digits are complemented, so that IDs sort exactly against their keys.
+func turned(digits string) (string, error) {
+	raw, err := hex.DecodeString(digits)
+	if err != nil || len(raw) != 8+auditRandom || raw[0] > 0x7f || hex.EncodeToString(raw) != digits {
+		return "", fmt.Errorf("%w: %q is no audit id", ErrBadIdentity, digits)
 	}
-	if _, err := fmt.Sscanf(key[:16], "%016x", &down); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrBadIdentity, err)
+	for i := range raw {
+		raw[i] = ^raw[i]
 	}
-	return fmt.Sprintf("%016x%s", math.MaxInt64-down, key[16:]), nil
-}
-
-// Audits returns up to limit audit rows of a project, newest first; an empty project
-// means the rows of users and projects. Unreadable rows are left out and logged.
-func (s *Store) Audits(ctx context.Context, projectID string, limit int) ([]lacre.Audit, error) {
-	prefix, err := auditPrefix(projectID)
-	if err != nil || limit <= 0 {
-		return nil, nil
-	}
-	found, err := s.get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithLimit(int64(limit)))
-	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", prefix, err)
-	}
-	audits := make([]lacre.Audit, 0, len(found.Kvs))
-	for _, kv := range found.Kvs {
-		a, err := decodeAudit(projectID, prefix, kv)
-		if err != nil {
-			s.log.ErrorContext(ctx, "a list leaves out an audit row", "key", string(kv.Key), "err", err)
-			continue
-		}
-		audits = append(audits, a)
-	}
-	return audits, nil
-}
-
-// decodeAudit reads a row; its project and id come from where it is stored.
-func decodeAudit(projectID, prefix string, kv *mvccpb.KeyValue) (lacre.Audit, error) {
-	key := string(kv.Key)
-	id, err := auditID(key[len(prefix):])
-	if err != nil {
-		return lacre.Audit{}, err
-	}
-	payload, err := unframe(key, kv.Value)
-	if err != nil {
-		return lacre.Audit{}, err
-	}
-	a := lacre.Audit{ID: id, ProjectID: projectID}
-	err = read(payload, func(p auditShape) {
-		a.Time, a.Action, a.Resource, a.Detail = p.Time, p.Action, p.Resource, p.Detail
-		a.UserID, a.UserName, a.Source, a.RequestID = p.UserID, p.UserName, p.Source, p.RequestID
-	})
-	return a, err
+	raw[0] &= 0x7f // times are positive
+	return hex.EncodeToString(raw), nil
 }
 
 // PruneAudits deletes the audit rows that are older than before, in every project (to the nanosecond).

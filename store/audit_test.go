@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,14 +20,20 @@ func auditAt(s *store.Store, t *testing.T, projectID, resource string, at time.T
 	commit(t, s, lacre.Tx{Audit: lacre.Audit{ProjectID: projectID, Time: at, Action: lacre.CanBind, Resource: resource}})
 }
 
-func resources(t *testing.T, s *store.Store, projectID string, limit int) []string {
+// audits are all audit rows of a project.
+func audits(t *testing.T, s *store.Store, projectID string) []lacre.Audit {
 	t.Helper()
-	rows, err := s.Audits(t.Context(), projectID, limit)
-	if err != nil {
-		t.Fatal(err)
+	page, err := s.Audits(t.Context(), projectID, lacre.AuditQuery{Limit: 1 << 30})
+	if err != nil || page.Next != "" {
+		t.Fatalf("the audit of %q ends at %q: %v", projectID, page.Next, err)
 	}
+	return page.Audits
+}
+
+func resources(t *testing.T, s *store.Store, projectID string) []string {
+	t.Helper()
 	var names []string
-	for _, a := range rows {
+	for _, a := range audits(t, s, projectID) {
 		names = append(names, a.Resource)
 	}
 	return names
@@ -39,9 +46,9 @@ func TestAuditsComeBackWhole(t *testing.T) {
 		want := lacre.Audit{ProjectID: project, Time: epoch, Action: lacre.CanBind, Resource: "certificate/c",
 			Detail: "to d", UserID: "u", UserName: "ana", Source: "192.0.2.1", RequestID: "r"}
 		commit(t, s, lacre.Tx{Audit: want})
-		rows, err := s.Audits(t.Context(), project, 10)
-		if err != nil || len(rows) != 1 {
-			t.Fatalf("project %q: got %v, %v", project, rows, err)
+		rows := audits(t, s, project)
+		if len(rows) != 1 {
+			t.Fatalf("project %q: got %v", project, rows)
 		}
 		if diff := cmp.Diff(want, rows[0], cmpopts.IgnoreFields(lacre.Audit{}, "ID")); diff != "" {
 			t.Errorf("project %q (-want +got):\n%s", project, diff)
@@ -56,14 +63,11 @@ func TestAuditsAreNewestFirst(t *testing.T) {
 	auditAt(s, t, "p1", "first", epoch)
 	auditAt(s, t, "p1", "third", epoch.AddDate(20, 0, 0))
 	auditAt(s, t, "p2", "elsewhere", epoch)
-	if diff := cmp.Diff([]string{"third", "second", "first"}, resources(t, s, "p1", 10)); diff != "" {
+	if diff := cmp.Diff([]string{"third", "second", "first"}, resources(t, s, "p1")); diff != "" {
 		t.Errorf("all (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"third", "second"}, resources(t, s, "p1", 2)); diff != "" {
-		t.Errorf("two (-want +got):\n%s", diff)
-	}
-	rows, _ := s.Audits(t.Context(), "p1", 10)
-	if !slices.IsSortedFunc(rows, func(a, b lacre.Audit) int { return bytes.Compare([]byte(b.ID), []byte(a.ID)) }) {
+	rows := audits(t, s, "p1")
+	if !slices.IsSortedFunc(rows, func(a, b lacre.Audit) int { return strings.Compare(b.ID, a.ID) }) {
 		t.Errorf("ids do not sort by time: %v", rows)
 	}
 }
@@ -82,7 +86,7 @@ func TestAuditsSurviveTheClock(t *testing.T) {
 		now = at
 		auditAt(s, t, "p1", "row", time.Time{})
 	}
-	if got := resources(t, s, "p1", 100); len(got) != 6 {
+	if got := resources(t, s, "p1"); len(got) != 6 {
 		t.Errorf("got %d rows, want 6", len(got))
 	}
 }
@@ -118,7 +122,7 @@ func TestPruneAudits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for project, want := range map[string][]string{"p1": {"new"}, "p2": nil, "": {""}} {
-		if diff := cmp.Diff(want, resources(t, s, project, 2000)); diff != "" {
+		if diff := cmp.Diff(want, resources(t, s, project)); diff != "" {
 			t.Errorf("left in project %q (-want +got):\n%s", project, diff)
 		}
 	}
@@ -137,7 +141,7 @@ func TestDamagedAuditsAreLeftOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff([]string{"good"}, resources(t, s, "p1", 10)); diff != "" {
+	if diff := cmp.Diff([]string{"good"}, resources(t, s, "p1")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -155,7 +155,7 @@ func testGuards(t *testing.T, s *store.Store) {
 	if _, err := s.Domain(t.Context(), p, other.ID); !errors.Is(err, lacre.ErrNotStored) {
 		t.Errorf("a refused change left a record behind: %v", err)
 	}
-	if rows, _ := s.Audits(t.Context(), p, 100); len(rows) != 3 {
+	if rows := audits(t, s, p); len(rows) != 3 {
 		t.Errorf("got %d audit rows, want 3: refused changes leave none", len(rows))
 	}
 }

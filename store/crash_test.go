@@ -108,8 +108,8 @@ func TestNothingAcknowledgedIsLostToAKill(t *testing.T) {
 			t.Fatalf("got version %d with %d bytes, want version %d whole", v.Number, len(v.SealedKey), want)
 		}
 	}
-	if rows, err := s.Audits(t.Context(), "p1", 1<<20); err != nil || len(rows) != len(versions) {
-		t.Errorf("got %d audit rows, %v; want one for each of %d versions", len(rows), err, len(versions))
+	if rows := audits(t, s, "p1"); len(rows) != len(versions) {
+		t.Errorf("got %d audit rows, want one for each of %d versions", len(rows), len(versions))
 	}
 }
 

@@ -35,6 +35,24 @@ func (s *Store) CompactTo(revision int64) error {
 	return err
 }
 
+// PutAudits writes rows without changes, many at once.
+func (s *Store) PutAudits(ctx context.Context, rows ...lacre.Audit) error {
+	for some := range slices.Chunk(rows, embeddedMaxOps) {
+		var ops []clientv3.Op
+		for _, a := range some {
+			op, err := s.auditOp(a)
+			if err != nil {
+				return err
+			}
+			ops = append(ops, op)
+		}
+		if _, err := s.kv.Txn(ctx).Then(ops...).Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // KeyOf and Identify are the two directions of the key layout.
 func KeyOf(r lacre.Record) (string, error) { return keyOf(r) }
 func Identify(key string) lacre.Record     { return identify(key) }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"lacre"
 	"lacre/internal/testcert"
 )
 
@@ -52,10 +53,11 @@ func TestClockSetBack(t *testing.T) {
 // as many as least, in the order of their times.
 func newestAudit(t *testing.T, n *node, w *world, least int) time.Time {
 	t.Helper()
-	rows, err := n.store.Audits(t.Context(), w.creds.ProjectID, 100)
+	page, err := n.store.Audits(t.Context(), w.creds.ProjectID, lacre.AuditQuery{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
+	rows := page.Audits
 	if len(rows) < least {
 		t.Fatalf("got %d audit rows, want at least %d", len(rows), least)
 	}

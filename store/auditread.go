@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"strconv"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lacre"
+)
+
+const (
+	day = 24 * time.Hour // of UTC: Truncate knows no other
+	// auditKeys is how many audit keys are read at once.
+	auditKeys = 32
+	// auditsPassed is how many rows of other resources are passed over for one page.
+	auditsPassed = 20_000
+)
+
+// auditRow is a row as it is stored.
+type auditRow struct {
+	digits  string // the sorting part of its key
+	payload []byte // CBOR of auditShape
+}
+
+// audit reads a row; its project and id come from where it is stored.
+func (r auditRow) audit(projectID string) (lacre.Audit, error) {
+	id, err := turned(r.digits)
+	if err != nil {
+		return lacre.Audit{}, err
+	}
+	a := lacre.Audit{ID: id, ProjectID: projectID}
+	err = read(r.payload, func(p auditShape) {
+		a.Time, a.Action, a.Resource, a.Detail = p.Time, p.Action, p.Resource, p.Detail
+		a.UserID, a.UserName, a.Source, a.RequestID = p.UserID, p.UserName, p.Source, p.RequestID
+	})
+	return a, err
+}
+
+// singleRow takes a row out of the value that it has to itself.
+func singleRow(prefix string, kv *mvccpb.KeyValue) (auditRow, error) {
+	key := string(kv.Key)
+	payload, err := unframe(key, kv.Value)
+	return auditRow{key[len(prefix):], payload}, err
+}
+
+// Audits implements lacre.Store. It reads as of one revision. Unreadable rows are left out
+// and logged. ErrBadIdentity means that q.After is no ID.
+func (s *Store) Audits(ctx context.Context, projectID string, q lacre.AuditQuery) (lacre.AuditPage, error) {
+	prefix, err := auditPrefix(projectID)
+	if err != nil || q.Limit <= 0 {
+		return lacre.AuditPage{}, nil
+	}
+	r := auditReader{store: s, projectID: projectID, query: q}
+	w := auditWalk{store: s, prefix: prefix, from: prefix, to: clientv3.GetPrefixRangeEnd(prefix)}
+	if q.After != "" {
+		if r.after, err = turned(q.After); err != nil {
+			return lacre.AuditPage{}, err
+		}
+		w.from = prefix + r.after + "\x00"
+	}
+	for kv, err := range w.values(ctx) {
+		if errors.Is(err, lacre.ErrCompacted) { // to ask again is all there is to do
+			err = fmt.Errorf("%w: %w", lacre.ErrUnavailable, err)
+		}
+		if err != nil {
+			return lacre.AuditPage{}, err
+		}
+		if r.visit(ctx, prefix, kv) {
+			break
+		}
+	}
+	return r.page, nil
+}
+
+// auditReader fills a page.
+type auditReader struct {
+	store     *Store
+	projectID string
+	query     lacre.AuditQuery
+	after     string // query.After as digits of a key
+	passed    int
+	page      lacre.AuditPage
+}
+
+// visit takes what is stored under the next key, and tells whether the page is complete.
+func (r *auditReader) visit(ctx context.Context, prefix string, kv *mvccpb.KeyValue) bool {
+	row, err := singleRow(prefix, kv)
+	if err != nil {
+		r.leaveOut(ctx, string(kv.Key[len(prefix):]), err)
+		return false
+	}
+	return r.take(ctx, row)
+}
+
+// take takes the next row, and tells whether the page is complete.
+func (r *auditReader) take(ctx context.Context, row auditRow) bool {
+	if n := len(r.page.Audits); n == r.query.Limit {
+		r.page.Next = r.page.Audits[n-1].ID
+		return true
+	}
+	a, err := row.audit(r.projectID)
+	switch {
+	case err != nil:
+		r.leaveOut(ctx, row.digits, err)
+	case r.query.Resource == "" || r.query.Resource == a.Resource:
+		r.page.Audits = append(r.page.Audits, a)
+	default:
+		if r.passed++; r.passed == auditsPassed {
+			r.page.Next = a.ID
+		}
+	}
+	return r.page.Next != ""
+}
+
+func (r *auditReader) leaveOut(ctx context.Context, digits string, err error) {
+	r.store.log.ErrorContext(ctx, "a list leaves out an audit row", "project", r.projectID, "row", digits, "err", err)
+}
+
+// auditWalk goes through a range of audit keys, as of one revision.
+type auditWalk struct {
+	store    *Store
+	prefix   string
+	from, to string
+	at       int64 // the revision; 0 until the first page is read
+}
+
+// values yields what is stored, in the order of keys: the newest first.
+func (w *auditWalk) values(ctx context.Context) iter.Seq2[*mvccpb.KeyValue, error] {
+	return func(yield func(*mvccpb.KeyValue, error) bool) {
+		for end := w.dayEnd(); ; {
+			page, err := w.store.get(ctx, w.from, clientv3.WithRange(end), clientv3.WithLimit(auditKeys), clientv3.WithRev(w.at))
+			if err != nil {
+				yield(nil, fmt.Errorf("reading %s: %w", w.prefix, err))
+				return
+			}
+			w.at = orDefault(w.at, page.Header.Revision)
+			for _, kv := range page.Kvs {
+				if !yield(kv, nil) {
+					return
+				}
+			}
+			switch {
+			case page.More:
+				w.from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+				end = w.dayEnd()
+			case end == w.to:
+				return
+			default: // whatever day is next
+				w.from, end = end, w.to
+			}
+		}
+	}
+}
+
+// dayEnd is where the rows of the UTC day of w.from end: etcd counts all of a range for each
+// page that is read of it, so that it is better read day by day.
+func (w *auditWalk) dayEnd() string {
+	t, ok := auditTime(w.from[len(w.prefix):])
+	if midnight := t.Truncate(day); ok && midnight.UnixNano() > 0 {
+		return min(w.prefix+auditKey(midnight.Add(-1)), w.to)
+	}
+	return w.to
+}
+
+// auditTime is the time of a row by the sorting part of its key.
+func auditTime(digits string) (time.Time, bool) {
+	down, err := strconv.ParseUint(digits[:min(16, len(digits))], 16, 63)
+	return time.Unix(0, math.MaxInt64-int64(down)).UTC(), err == nil
+}
