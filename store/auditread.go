@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -17,7 +19,7 @@ import (
 
 const (
 	day = 24 * time.Hour // of UTC: Truncate knows no other
-	// auditKeys is how many audit keys are read at once.
+	// auditKeys is how many audit keys are read at once: the value of one can have 256 KiB.
 	auditKeys = 32
 	// auditsPassed is how many rows of other resources are passed over for one page.
 	auditsPassed = 20_000
@@ -50,20 +52,21 @@ func singleRow(prefix string, kv *mvccpb.KeyValue) (auditRow, error) {
 	return auditRow{key[len(prefix):], payload}, err
 }
 
-// Audits implements lacre.Store. It reads as of one revision. Unreadable rows are left out
-// and logged. ErrBadIdentity means that q.After is no ID.
+// Audits implements lacre.Store. It reads as of one revision, and of the day of q.After also
+// what is newer: a pack there may have older rows. Unreadable rows are left out and logged.
+// ErrBadIdentity means that q.After is no ID.
 func (s *Store) Audits(ctx context.Context, projectID string, q lacre.AuditQuery) (lacre.AuditPage, error) {
 	prefix, err := auditPrefix(projectID)
 	if err != nil || q.Limit <= 0 {
 		return lacre.AuditPage{}, nil
 	}
-	r := auditReader{store: s, projectID: projectID, query: q}
+	r := auditReader{store: s, projectID: projectID, prefix: prefix, query: q}
 	w := auditWalk{store: s, prefix: prefix, from: prefix, to: clientv3.GetPrefixRangeEnd(prefix)}
 	if q.After != "" {
 		if r.after, err = turned(q.After); err != nil {
 			return lacre.AuditPage{}, err
 		}
-		w.from = prefix + r.after + "\x00"
+		w.from = prefix + dayStart(r.after)
 	}
 	for kv, err := range w.values(ctx) {
 		if errors.Is(err, lacre.ErrCompacted) { // to ask again is all there is to do
@@ -72,10 +75,11 @@ func (s *Store) Audits(ctx context.Context, projectID string, q lacre.AuditQuery
 		if err != nil {
 			return lacre.AuditPage{}, err
 		}
-		if r.visit(ctx, prefix, kv) {
-			break
+		if r.visit(ctx, kv) {
+			return r.page, nil
 		}
 	}
+	r.takeBefore(ctx, lastDigits)
 	return r.page, nil
 }
 
@@ -83,20 +87,47 @@ func (s *Store) Audits(ctx context.Context, projectID string, q lacre.AuditQuery
 type auditReader struct {
 	store     *Store
 	projectID string
+	prefix    string
 	query     lacre.AuditQuery
-	after     string // query.After as digits of a key
+	after     string     // query.After as digits of a key
+	waiting   []auditRow // of packs, until a row that came late cannot be among them any more
 	passed    int
 	page      lacre.AuditPage
 }
 
-// visit takes what is stored under the next key, and tells whether the page is complete.
-func (r *auditReader) visit(ctx context.Context, prefix string, kv *mvccpb.KeyValue) bool {
-	row, err := singleRow(prefix, kv)
+// visit looks at the next key, and tells whether the page is complete. What is stored there
+// and under later keys is not newer than the key.
+func (r *auditReader) visit(ctx context.Context, kv *mvccpb.KeyValue) bool {
+	digits := string(kv.Key[len(r.prefix):])
+	if r.takeBefore(ctx, digits) {
+		return true
+	}
+	rows, err := rowsOf(r.prefix, r.after, kv)
 	if err != nil {
-		r.leaveOut(ctx, string(kv.Key[len(prefix):]), err)
+		r.leaveOut(ctx, digits, err)
 		return false
 	}
-	return r.take(ctx, row)
+	for _, row := range rows {
+		i, _ := slices.BinarySearchFunc(r.waiting, row, func(a, b auditRow) int { return strings.Compare(a.digits, b.digits) })
+		r.waiting = slices.Insert(r.waiting, i, row)
+	}
+	return false
+}
+
+// lastDigits are behind those of every row.
+const lastDigits = "g"
+
+// takeBefore takes the waiting rows that are newer than the key with those digits, and tells
+// whether the page is complete.
+func (r *auditReader) takeBefore(ctx context.Context, digits string) bool {
+	for len(r.waiting) > 0 && r.waiting[0].digits < digits {
+		row := r.waiting[0]
+		r.waiting = r.waiting[1:]
+		if row.digits > r.after && r.take(ctx, row) {
+			return true
+		}
+	}
+	return false
 }
 
 // take takes the next row, and tells whether the page is complete.
@@ -167,6 +198,13 @@ func (w *auditWalk) dayEnd() string {
 		return min(w.prefix+auditKey(midnight.Add(-1)), w.to)
 	}
 	return w.to
+}
+
+// dayStart is where the rows of the UTC day of a row begin, as digits of a key. The last day
+// that a key has room for ends nowhere.
+func dayStart(digits string) string {
+	t, _ := auditTime(digits)
+	return min(auditKey(t.Truncate(day).Add(day-1)), digits)
 }
 
 // auditTime is the time of a row by the sorting part of its key.

@@ -118,6 +118,9 @@ func TestAuditsOfOneProject(t *testing.T) {
 			t.Errorf("project %q: got %v, want its own row", project, rows)
 		}
 	}
+	if page, err := s.Audits(t.Context(), "p1", lacre.AuditQuery{After: "7" + strings.Repeat("f", 31), Limit: 10}); err != nil || len(page.Audits) != 1 {
+		t.Errorf("after the end of all time: got %v, %v", page, err)
+	}
 	last := audits(t, s, "p1")[0].ID
 	for _, project := range []string{"p", "p1/audit", "p2", strings.Repeat("x", 2000)} {
 		page, err := s.Audits(t.Context(), project, lacre.AuditQuery{After: strings.Repeat("7f", 16), Limit: 10})

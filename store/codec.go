@@ -14,12 +14,14 @@ import (
 
 // A stored value is one format byte, the CRC-32C of key, format and payload (four bytes,
 // big-endian), then the payload: deterministic CBOR (RFC 8949, core profile) of the
-// structs in shapes.go, or the bare bytes of a secret.
+// structs in shapes.go, or the bare bytes of a secret. Many audit rows in one value have a
+// format byte of their own: who expects one row does not take them for it.
 //
 // The key is part of the sum so that a value that turns up under another key is noticed.
 // The sum is against accidents; secrecy and authenticity of keys are the Sealer's work.
 const (
 	format     = 1
+	packFormat = 2 // of auditPackShape
 	headerSize = 5
 )
 
@@ -74,23 +76,27 @@ func sum(key string, form byte, payload []byte) uint32 {
 }
 
 // frame makes the value to store under key.
-func frame(key string, payload []byte) string {
+func frame(key string, payload []byte) string { return frameAs(format, key, payload) }
+
+func frameAs(form byte, key string, payload []byte) string {
 	value := make([]byte, headerSize, headerSize+len(payload))
-	value[0] = format
-	binary.BigEndian.PutUint32(value[1:], sum(key, format, payload))
+	value[0] = form
+	binary.BigEndian.PutUint32(value[1:], sum(key, form, payload))
 	return string(append(value, payload...))
 }
 
 // unframe checks a value found under key and returns its payload.
-func unframe(key string, value []byte) ([]byte, error) {
+func unframe(key string, value []byte) ([]byte, error) { return unframeAs(format, key, value) }
+
+func unframeAs(form byte, key string, value []byte) ([]byte, error) {
 	if len(value) < headerSize {
 		return nil, errTorn
 	}
-	if value[0] != format {
-		return nil, fmt.Errorf("value has format %d, this program reads format %d only", value[0], format)
+	if value[0] != form {
+		return nil, fmt.Errorf("value has format %d, this program reads format %d here", value[0], form)
 	}
 	payload := value[headerSize:]
-	if binary.BigEndian.Uint32(value[1:]) != sum(key, format, payload) {
+	if binary.BigEndian.Uint32(value[1:]) != sum(key, form, payload) {
 		return nil, errChecksum
 	}
 	return payload, nil

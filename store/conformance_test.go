@@ -42,6 +42,7 @@ func conformance(t *testing.T, s *store.Store) {
 		{"secrets", testSecrets},
 		{"people", testPeople},
 		{"revocations", testRevocations},
+		{"audits", testAudits},
 		{"watch", testWatch},
 		{"health", testHealth},
 	} {
@@ -280,6 +281,15 @@ func testRevocations(t *testing.T, s *store.Store) {
 		got, err := s.Revoked(t.Context(), token)
 		same(t, "Revoked "+token, err, got, want)
 	}
+}
+
+func testAudits(t *testing.T, s *store.Store) {
+	put(t, s, &lacre.Project{ID: "p1"})
+	putAudits(t, s, rowsFrom(epoch, 40)...)
+	want := audits(t, s, "p1")
+	packAudits(t, s)
+	same(t, "packed audits", nil, audits(t, s, "p1"), want)
+	same(t, "their keys", nil, len(auditKeys(t, s, "p1")), 1)
 }
 
 func testHealth(t *testing.T, s *store.Store) {

@@ -30,7 +30,8 @@
 //     it knows; it must be started again to write. Nothing acknowledged is lost.
 //
 // History is kept for 10,000 revisions and compacted every five minutes (embedded; a
-// cluster's operator decides for a cluster). Audit rows stay until PruneAudits.
+// cluster's operator decides for a cluster). Audit rows stay until PruneAudits;
+// PackAudits makes few keys of those of days that are over: etcd keeps every key in memory.
 //
 // # Clocks
 //

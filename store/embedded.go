@@ -29,8 +29,8 @@ const (
 	// history is how many revisions watchers and long reads can go back at least: etcd
 	// looks every five minutes, so it is five minutes' worth of changes more. It costs 6 KB
 	// of disk for a modification, 60 MB, and a place in memory for every old key: with ten
-	// changes a second, what this takes stops growing after some twenty minutes (audit rows,
-	// which stay, do not). Who reads longer than it reaches begins again, and then has five
+	// changes a second, what this takes stops growing after some twenty minutes (audit rows
+	// stay, see PackAudits). Who reads longer than it reaches begins again, and then has five
 	// minutes.
 	history = "10000"
 	// The raft log is kept in memory until snapshotted. There are no followers that could

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -85,6 +86,30 @@ func Decode(key string, value []byte) (lacre.Record, error) {
 
 // Frame puts header and checksum before a payload.
 func Frame(key string, payload []byte) string { return frame(key, payload) }
+
+// AuditsIn reads the rows of a value as if it were stored under key in the audit of p1. What
+// is not older than the row at after may be left out.
+func AuditsIn(key string, value []byte, after string) (all []lacre.Audit, err error) {
+	prefix, _ := auditPrefix("p1")
+	rows, err := rowsOf(prefix, strings.TrimPrefix(after, prefix), &mvccpb.KeyValue{Key: []byte(key), Value: value})
+	for i := 0; err == nil && i < len(rows); i++ {
+		var a lacre.Audit
+		a, err = rows[i].audit("p1")
+		all = append(all, a)
+	}
+	return all, err
+}
+
+// Unframe is what a program knows that knows no packs.
+func Unframe(key string, value []byte) ([]byte, error) { return unframe(key, value) }
+
+// Reframe makes the value of another key, and with another payload if one is given.
+func Reframe(key string, value, payload []byte) string {
+	if payload == nil {
+		payload = value[headerSize:]
+	}
+	return frameAs(value[0], key, payload)
+}
 
 // Encode returns where and how a record is stored.
 func Encode(r lacre.Record) (key, value string, err error) { return encode(r) }

@@ -23,7 +23,7 @@ import (
 //	                   groupname/{instance}/{name}
 //	                   domain/{id}
 //	                   host/{instance}/{host}
-//	                   audit/{newest first, see auditKey}
+//	                   audit/{newest first, see auditKey; one row, or many of a day}
 //	                   datakey
 //	/lacre/project/{id}
 //	/lacre/iam/user/{id}

@@ -172,6 +172,17 @@ type auditShape struct {
 	RequestID string           `cbor:"8,keyasint"`
 }
 
+// auditPackShape is many audit rows, stored at the key of the newest.
+type auditPackShape struct {
+	Oldest []byte `cbor:"1,keyasint"` // the last row's Key
+	Rows   []byte `cbor:"2,keyasint"` // an array of packedRowShape, newest first, as deflated CBOR (RFC 1951)
+}
+
+type packedRowShape struct {
+	Key     []byte `cbor:"1,keyasint"` // the sorting part of its own key, as bytes
+	Payload []byte `cbor:"2,keyasint"` // CBOR of auditShape
+}
+
 // pack returns the shape of a record.
 func pack(r lacre.Record) any {
 	switch r := r.(type) {

@@ -75,7 +75,8 @@ func (n *node) start(ctx context.Context) {
 		}
 		return n.apiServer.Serve(l)
 	})
-	n.parts.Go(func() { n.prune(ctx) })
+	n.parts.Go(func() { n.keepAudits(ctx) })
+	n.parts.Go(func() { n.forgetNodes(ctx) })
 	if n.edge != nil && n.shared() {
 		n.parts.Go(func() { n.roster.report(ctx) })
 	}
@@ -124,15 +125,36 @@ func (n *node) warm(ctx context.Context) error {
 	}
 }
 
-// prune drops audit rows that are older than the retention, and nodes that have been silent
-// for long, once an hour.
-func (n *node) prune(ctx context.Context) {
+// keepAudits drops audit rows that are older than the retention, once an hour, and packs
+// those of days that ended an hour ago: all of them at first, then the last day's again, for
+// what came late.
+func (n *node) keepAudits(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for packed := (time.Time{}); ; {
+		now := n.now()
+		if err := n.store.PruneAudits(ctx, now.AddDate(0, 0, -n.cfg.AuditDays)); err != nil && ctx.Err() == nil {
+			n.log.Warn("old audit rows could not be dropped", "err", err)
+		}
+		err := n.store.PackAudits(ctx, packed, now.Add(-time.Hour))
+		if err == nil {
+			packed = now.AddDate(0, 0, -1)
+		} else if ctx.Err() == nil {
+			n.log.Warn("old audit rows could not be packed", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// forgetNodes takes out the nodes that have been silent for long, once an hour.
+func (n *node) forgetNodes(ctx context.Context) {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for {
-		if err := n.store.PruneAudits(ctx, n.now().AddDate(0, 0, -n.cfg.AuditDays)); err != nil && ctx.Err() == nil {
-			n.log.Warn("old audit rows could not be dropped", "err", err)
-		}
 		if err := n.store.ForgetNodes(ctx, n.now().Add(-forgetAfter)); err != nil && ctx.Err() == nil {
 			n.log.Warn("nodes that are gone could not be forgotten", "err", err)
 		}
