@@ -17,6 +17,7 @@ const (
 	CanUnbind            Permission = "apig:certificate:batchUnbindDomain"
 	CanListBound         Permission = "apig:certificate:listBoundDomain"
 	CanExplain           Permission = "apig:certificate:explain"
+	CanListAudits        Permission = "apig:audits:list"
 	CanCreateInstance    Permission = "apig:instances:create"
 	CanGetInstance       Permission = "apig:instances:get"
 	CanListInstances     Permission = "apig:instances:list"
@@ -37,7 +38,7 @@ const (
 type Role string
 
 // The built-in roles. An operator rotates certificates and moves bindings; it can
-// neither create nor delete.
+// neither create nor delete, nor read the audit, which names people and their addresses.
 const (
 	RoleAdmin    Role = "admin"
 	RoleOperator Role = "operator"
@@ -55,7 +56,7 @@ var operating = append(slices.Clone(viewing),
 // Permissions returns every permission there is.
 func Permissions() []Permission {
 	return append(slices.Clone(operating), CanCreateCertificate, CanDeleteCertificate, CanCreateInstance,
-		CanDeleteInstance, CanCreateGroup, CanUpdateGroup, CanDeleteGroup, CanCreateDomain, CanDeleteDomain)
+		CanDeleteInstance, CanCreateGroup, CanUpdateGroup, CanDeleteGroup, CanCreateDomain, CanDeleteDomain, CanListAudits)
 }
 
 // Known tells whether p is one of Permissions.

@@ -186,12 +186,16 @@ func (f *CertificateFilter) matches(c *Certificate) bool {
 
 // window cuts the clamped page out of a list.
 func window[T any](list []T, p Page) []T {
-	limit := p.Limit
-	if limit <= 0 {
-		limit = 20
-	}
 	from := min(max(p.Offset, 0), len(list))
-	return list[from:min(from+min(limit, 500), len(list))]
+	return list[from:min(from+p.size(), len(list))]
+}
+
+// size is the clamped limit.
+func (p Page) size() int {
+	if p.Limit <= 0 {
+		return 20
+	}
+	return min(p.Limit, 500)
 }
 
 // DeleteCertificate removes a certificate that no domain uses, with all its versions

@@ -98,6 +98,10 @@ func (w *world) calls() map[string]struct {
 			_, err := s.Explain(ctx, by, p, lacre.Question{ServerName: "www.a.test"})
 			return passing(err, lacre.CodeUnsupportedKind) // there is no edge
 		}},
+		"ListAudits": {lacre.RoleAdmin, func(by lacre.Caller, p string) error {
+			_, err := s.ListAudits(ctx, by, p, lacre.AuditQuery{Resource: "certificate/" + c.ID})
+			return err
+		}},
 		"CreateInstance": {lacre.RoleAdmin, func(by lacre.Caller, p string) error {
 			_, err := s.CreateInstance(ctx, by, p, i.Name)
 			return passing(err, lacre.CodeInstanceNameTaken)

@@ -60,6 +60,9 @@ var routes = []route{
 	// What the edge makes of a client: an extension.
 	{method: "POST", path: "/explain", serve: (*exchange).explain},
 
+	// Who changed what: an extension.
+	{method: "GET", path: "/audit", serve: (*exchange).listAudits},
+
 	// Bindings as seen from a domain; the last three are an older form, still in the SDKs.
 	{method: "POST", path: domainPath + "/certificates/attach", serve: (*exchange).attachCertificate},
 	{method: "POST", path: domainPath + "/certificates/detach", serve: (*exchange).detachCertificate},
