@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "crl": s.crl, "mode": s.mode, "exits": s.exits, "served": s.served, "bind": s.bind, "waitfor": s.waitfor, "signal": s.signal,
+			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "crl": s.crl, "mode": s.mode, "exits": s.exits, "served": s.served, "bind": s.bind, "identify": s.identify, "waitfor": s.waitfor, "signal": s.signal,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -159,19 +159,31 @@ func (s stories) served(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// identify sets a variable to the id of a certificate.
+func (s stories) identify(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "identify DIR CERTIFICATE-NAME VARIABLE", 3, 3)
+	cert, err := s.session(ts, args[0]).find(context.Background(), args[1])
+	ts.Check(err)
+	ts.Setenv(args[2], cert.ID)
+}
+
+// session is one of the first administrator.
+func (stories) session(ts *testscript.TestScript, dir string) *session {
+	at := target{DataDir: ts.MkAbs(dir)}
+	ts.Check(at.complete(nil))
+	c, err := connect(context.Background(), at, io.Discard)
+	ts.Check(err)
+	return &session{target: at, client: c}
+}
+
 // bind makes a group with one domain that has a certificate.
 func (s stories) bind(ts *testscript.TestScript, neg bool, args []string) {
 	s.args(ts, neg, args, "bind DIR HOST CERTIFICATE-NAME", 3, 3)
 	var home Credentials
 	dir := ts.MkAbs(args[0])
 	ts.Check(readJSON(filepath.Join(dir, credentialsFile), &home))
-	at := target{DataDir: dir}
-	ts.Check(at.complete(nil))
 	ctx := context.Background()
-	session := session{target: at}
-	var err error
-	session.client, err = connect(ctx, at, io.Discard)
-	ts.Check(err)
+	session := s.session(ts, dir)
 	cert, err := session.find(ctx, args[2])
 	ts.Check(err)
 	var group, domain struct {
