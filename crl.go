@@ -18,15 +18,16 @@ import (
 type ShownList struct {
 	RevocationList
 	Digest string // SHA-256 of the DER, hexadecimal
-	// InForce tells whether its issuer is a trust root of the current version; if not,
-	// it has no effect.
+	// InForce tells whether its issuer is a trust root of the current version, or has
+	// issued one; if not, it has no effect until it is.
 	InForce bool
 }
 
 // PutCRL takes revocation lists of a certificate's trust roots (API, an extension: PUT
 // …/certificates/{certificate_id}/crl). text is what keypair.ParseCRLs reads. Each list
-// takes the place of the one kept of the same issuer, which must not be newer. When it
-// returns, they are durable, and new handshakes on this node's edge are held to them.
+// takes the place of the one kept of the same issuer, which must not be newer. Lists of
+// former trust roots are kept while there is room. When it returns, they are durable, and
+// new handshakes on this node's edge are held to them.
 func (s *Service) PutCRL(ctx context.Context, by Caller, projectID, id, text string) (lists []ShownList, warnings []string, err error) {
 	if err := s.allow(ctx, by, projectID, CanModifyCertificate); err != nil {
 		return nil, nil, err
@@ -40,11 +41,11 @@ func (s *Service) PutCRL(ctx context.Context, by Caller, projectID, id, text str
 		if err != nil {
 			return 0, err
 		}
-		next, err := s.newRevocations(p, old, text)
+		next, dropped, err := s.newRevocations(p, old, text)
 		if err != nil {
 			return 0, err
 		}
-		lists = p.shown(next)
+		lists, warnings = p.shown(next), dropped
 		if next.same(old) {
 			return 0, nil
 		}
@@ -55,7 +56,7 @@ func (s *Service) PutCRL(ctx context.Context, by Caller, projectID, id, text str
 	if err != nil {
 		return nil, nil, err
 	}
-	return lists, s.served(ctx, revision), nil
+	return lists, append(warnings, s.served(ctx, revision)...), nil
 }
 
 // certified is a certificate with its trust roots.
@@ -76,13 +77,17 @@ func (s *Service) certified(ctx context.Context, projectID, id string) (*certifi
 	if err != nil {
 		return nil, storeError(err)
 	}
-	p := &certified{Certificate: cert}
+	return &certified{cert, rootsOf(v)}, nil
+}
+
+// rootsOf are the trust roots of v.
+func rootsOf(v *Version) (roots []*x509.Certificate) {
 	for _, der := range v.TrustRoots {
 		if root, err := keypair.ParseCertificate(der); err == nil { // else it verifies nobody either
-			p.roots = append(p.roots, root)
+			roots = append(roots, root)
 		}
 	}
-	return p, nil
+	return roots
 }
 
 // revocations returns what is kept of a certificate, without lists when nothing is.
@@ -99,32 +104,48 @@ func (s *Service) revocations(ctx context.Context, cert *Certificate) (*Revocati
 }
 
 // newRevocations is what an upload makes of what is kept: its lists take the place of
-// those of the same issuers, and the others stay as long as their issuer is a trust root.
-func (s *Service) newRevocations(p *certified, old *Revocations, text string) (*Revocations, error) {
+// those of the same issuers, and the others stay. The warnings name those without room.
+func (s *Service) newRevocations(p *certified, old *Revocations, text string) (next *Revocations, warnings []string, err error) {
 	lists, err := s.readCRLs(p, text)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	next := *old
-	next.Lists, next.Updated = lists, s.Now().UTC()
-	size := 0
+	r := *old
+	r.Lists, r.Updated = lists, s.Now().UTC()
 	for _, l := range old.Lists {
-		if i := slices.IndexFunc(lists, l.ofSameIssuer); i >= 0 {
-			if err := lists[i].follows(l); err != nil {
-				return nil, err
-			}
-		} else if p.trusts(l) {
-			next.Lists = append(next.Lists, l)
+		if i := slices.IndexFunc(lists, l.ofSameIssuer); i < 0 {
+			r.Lists = append(r.Lists, l)
+		} else if err := lists[i].follows(l); err != nil {
+			return nil, nil, err
 		}
 	}
-	for _, l := range next.Lists {
+	if warnings, err = p.fit(&r); err != nil {
+		return nil, nil, err
+	}
+	slices.SortFunc(r.Lists, func(a, b RevocationList) int { return bytes.Compare(a.IssuerID, b.IssuerID) })
+	return &r, warnings, nil
+}
+
+// fit drops lists until the others have room, those that are not in force only and the
+// oldest first: a CA that becomes a trust root again would have its revoked clients back.
+func (p *certified) fit(r *Revocations) (warnings []string, err error) {
+	slices.SortFunc(r.Lists, func(a, b RevocationList) int { return a.ThisUpdate.Compare(b.ThisUpdate) })
+	for size := r.size(); size > keypair.MaxCRL; size = r.size() {
+		i := slices.IndexFunc(r.Lists, func(l RevocationList) bool { return !p.inForce(l) })
+		if i < 0 {
+			return nil, FieldErrorf(CodeInvalidField, "crl", "with the lists of other issuers that are kept there are %d bytes in DER, more than %d", size, keypair.MaxCRL)
+		}
+		warnings = append(warnings, "The revocation list of "+r.Lists[i].Issuer+", which is no trust root now, was dropped: there is no room for it.")
+		r.Lists = slices.Delete(r.Lists, i, i+1)
+	}
+	return warnings, nil
+}
+
+func (r *Revocations) size() (size int) {
+	for _, l := range r.Lists {
 		size += len(l.DER)
 	}
-	if size > keypair.MaxCRL {
-		return nil, FieldErrorf(CodeInvalidField, "crl", "with the lists of other issuers that are kept there are %d bytes in DER, more than %d", size, keypair.MaxCRL)
-	}
-	slices.SortFunc(next.Lists, func(a, b RevocationList) int { return bytes.Compare(a.IssuerID, b.IssuerID) })
-	return &next, nil
+	return size
 }
 
 // readCRLs reads an upload.
@@ -191,17 +212,23 @@ func (c *Certificate) revocations() *Revocations {
 func (p *certified) shown(r *Revocations) []ShownList {
 	shown := make([]ShownList, len(r.Lists))
 	for i, l := range r.Lists {
-		shown[i] = ShownList{l, fmt.Sprintf("%x", sha256.Sum256(l.DER)), p.trusts(l)}
+		shown[i] = ShownList{l, fmt.Sprintf("%x", sha256.Sum256(l.DER)), p.inForce(l)}
 	}
 	return shown
 }
 
-// trusts tells whether the issuer of l is a trust root.
-func (p *certified) trusts(l RevocationList) bool {
+// inForce tells whether l is of a trust root, or of the CA above one, whose key the edge
+// does not know and takes by its name.
+func (p *certified) inForce(l RevocationList) bool {
 	return slices.ContainsFunc(p.roots, func(root *x509.Certificate) bool {
-		id := keypair.IssuerID(root)
-		return bytes.Equal(id[:], l.IssuerID)
+		above := !bytes.Equal(root.RawIssuer, root.RawSubject) && root.Issuer.String() == l.Issuer
+		return above || l.issuedBy(root)
 	})
+}
+
+func (l RevocationList) issuedBy(ca *x509.Certificate) bool {
+	id := keypair.IssuerID(ca)
+	return bytes.Equal(id[:], l.IssuerID)
 }
 
 // ShowCRL returns the revocation lists of a certificate's trust roots, none when there

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,75 @@ func TestRevocationLists(t *testing.T) {
 	if got := w.crls(c); len(got) != 0 {
 		t.Errorf("got %d lists after deleting them, want none", len(got))
 	}
+}
+
+// TestListsOfFormerRootsStay: a list of another trust root does not let the revoked
+// clients of one come back with it.
+func TestListsOfFormerRootsStay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := testcert.NewCA(t, "a"), testcert.NewCA(t, "b")
+	sub := a.Intermediate(t, "sub")
+	c := w.create(trustingAll(w.upload("web_cert", "www.a.test"), a))
+	_, err := w.tryCRL(c, a.CRL(t, nil))
+	w.ok(err)
+	for _, step := range []struct {
+		root   *testcert.CA
+		aCount bool
+	}{{b, false}, {sub, true}, {a, true}} { // of an intermediate CA the edge asks the list above it
+		w.modify(c.ID, trustingAll(w.upload("web_cert", "www.a.test"), step.root))
+		_, err = w.tryCRL(c, step.root.CRL(t, nil))
+		w.ok(err)
+		for _, l := range w.crls(c) {
+			if want := l.Issuer == step.root.Cert.Subject.String() || l.Issuer == a.Cert.Subject.String() && step.aCount; l.InForce != want {
+				t.Errorf("trusting %s, the list of %s: got in force %t, want %t", step.root.Cert.Subject, l.Issuer, l.InForce, want)
+			}
+		}
+	}
+	if got := len(w.crls(c)); got != 3 {
+		t.Errorf("got %d lists, want all three", got)
+	}
+}
+
+// TestListsOfFormerRootsMakeRoom: those that are not in force, the oldest first, and only
+// as many as there is no room for.
+func TestListsOfFormerRootsMakeRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	now := time.Now()
+	long := func(ca *testcert.CA, ago time.Duration) []byte { // a bit more than a third of what there may be
+		return ca.CRL(t, nil, testcert.CRLValidity(now.Add(-ago), now.Add(time.Hour)), func(l *x509.RevocationList) {
+			for n := range 10_000 {
+				l.RevokedCertificateEntries = append(l.RevokedCertificateEntries,
+					x509.RevocationListEntry{SerialNumber: new(big.Int).Lsh(big.NewInt(int64(n+1)), 130), RevocationTime: now})
+			}
+		})
+	}
+	a, b, d := testcert.NewCA(t, "a"), testcert.NewCA(t, "b"), testcert.NewCA(t, "d")
+	c := w.create(trustingAll(w.upload("web_cert", "www.a.test"), a, b))
+	_, err := w.tryCRL(c, long(a, time.Minute))
+	w.ok(err)
+	_, err = w.tryCRL(c, long(b, time.Hour))
+	w.ok(err)
+	w.modify(c.ID, trustingAll(w.upload("web_cert", "www.a.test"), d))
+	lists, warnings, err := w.PutCRL(t.Context(), w.admin, w.project, c.ID, testcert.CRLPEM(long(d, 2*time.Hour)))
+	w.ok(err)
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "The revocation list of CN=b,O=Throw-away, which is no trust root now, was dropped") {
+		t.Errorf("got warnings %q, want that of b's list", warnings)
+	}
+	for _, l := range lists {
+		if l.Issuer == "CN=b,O=Throw-away" {
+			t.Error("the older list of a former root was kept")
+		}
+	}
+	if len(lists) != 2 {
+		t.Errorf("got %d lists, want those of a and d", len(lists))
+	}
+	w.modify(c.ID, trustingAll(w.upload("web_cert", "www.a.test"), a, b, d))
+	w.wantUnchanged(func() {
+		_, err = w.tryCRL(c, long(b, time.Minute))
+		wantField(t, err, lacre.CodeInvalidField, "crl")
+	})
 }
 
 // TestRevocationListsDoNotGoBack: neither by number nor by date, until they are deleted.
