@@ -70,7 +70,11 @@ func (m *modification) attempt(ctx context.Context, projectID, id string) (int64
 	if m.opt.DryRun {
 		return 0, nil
 	}
-	next.Revision, err = m.commit(ctx, m.by, projectID, CanModifyCertificate, "certificate/"+id, next.detail()+up.origin, tx)
+	detail := next.detail()
+	if next.Version != old.Version {
+		detail += up.origin
+	}
+	next.Revision, err = m.commit(ctx, m.by, projectID, CanModifyCertificate, "certificate/"+id, detail, tx)
 	if conflictOn[*CertificateName](err) {
 		return 0, nameTaken(next.Name)
 	}

@@ -1,12 +1,10 @@
 package lacre
 
 import (
-	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"lacre/keypair"
@@ -50,8 +48,8 @@ func (s *Service) kept(ctx context.Context, old *Certificate, number int) (*Vers
 }
 
 // again is v as an upload that takes the place of old. Everything is read and checked as if
-// it had been sent, but for trust roots that are those of old and the signature of the
-// staple, whose signer may not be stored. A staple that has ended is left out.
+// it had been sent, but for trust roots that the current version has as well and the
+// signature of the staple, whose signer may not be stored. A staple that has ended is left out.
 func (s *Service) again(ctx context.Context, old *Certificate, v *Version) (*upload, error) {
 	pair, err := s.reread(ctx, v)
 	if err != nil {
@@ -61,11 +59,15 @@ func (s *Service) again(ctx context.Context, old *Certificate, v *Version) (*upl
 	if err != nil {
 		return nil, err
 	}
+	current, err := s.current(ctx, old, false)
+	if err != nil {
+		return nil, err
+	}
 	up.origin = fmt.Sprintf(", rolled back to version %d", v.Number)
 	if s.Now().Before(v.OCSPNextUpdate) {
 		up.staple, up.ends = v.OCSPStaple, v.OCSPNextUpdate
 	}
-	return up, s.trustAgain(ctx, old, v, up)
+	return up, s.trustAgain(ctx, old, current, v, up)
 }
 
 // reread parses what v holds from the text it could have been uploaded as.
@@ -106,40 +108,6 @@ func certText(ders [][]byte) string {
 		text.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	}
 	return text.String()
-}
-
-// trustAgain gives up the trust roots of v. Those that old has as well are kept; others are
-// checked like any that are sent, and never come or go without a warning.
-func (s *Service) trustAgain(ctx context.Context, old *Certificate, v *Version, up *upload) error {
-	current, err := s.current(ctx, old, false)
-	if err != nil {
-		return err
-	}
-	var before [][]byte
-	if current != nil {
-		if before = current.TrustRoots; equalAll(before, v.TrustRoots) {
-			return nil
-		}
-	}
-	if again := some(subjects(v.TrustRoots, before)); again != "" {
-		up.warnings = append(up.warnings, "Client certificates of these CAs are accepted again: "+again+".")
-	}
-	if gone := some(subjects(before, v.TrustRoots)); gone != "" {
-		up.warnings = append(up.warnings, "Client certificates of these CAs are not accepted any more: "+gone+".")
-	}
-	roots := certText(v.TrustRoots)
-	return up.readRoots(&roots, s.Now())
-}
-
-// subjects names those of the certificates that are not among the others.
-func subjects(certs, others [][]byte) (names []string) {
-	for _, der := range certs {
-		cert, err := keypair.ParseCertificate(der)
-		if err == nil && !slices.ContainsFunc(others, func(o []byte) bool { return bytes.Equal(o, der) }) {
-			names = append(names, fmt.Sprintf("%.100s", cert.Subject))
-		}
-	}
-	return names
 }
 
 // ofVersion says an error about the content of an upload as one about the version that it

@@ -5,48 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ocsp"
 
 	"lacre"
 	"lacre/internal/testcert"
 )
-
-// Trust roots come back as they were, and never without a word.
-func TestRollbackOfTrustRoots(t *testing.T) {
-	w := newWorld(t)
-	soon := testcert.NewCA(t, "Soon CA", testcert.WithValidity(time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
-	first, second := w.upload("web_cert", "www.a.test"), w.upload("web_cert", "www.a.test")
-	first.TrustedRootCA, second.TrustedRootCA = new(soon.PEM()), new(w.ca.PEM())
-	c := w.create(first)
-	w.modify(c.ID, second)
-	written, err := w.tryRollback(c.ID, 1, lacre.WriteOptions{DryRun: true})
-	w.ok(err)
-	want := []string{
-		"Client certificates of these CAs are accepted again: CN=Soon CA,O=Throw-away.",
-		"Client certificates of these CAs are not accepted any more: CN=Test CA,O=Throw-away.",
-	}
-	if diff := cmp.Diff(want, written.Warnings); diff != "" {
-		t.Errorf("the warnings (-want +got):\n%s", diff)
-	}
-	// The roots of now stay unchecked, as if they had been left out; others are refused
-	// as if they had been sent.
-	third := w.upload("web_cert", "www.a.test")
-	third.TrustedRootCA = first.TrustedRootCA
-	w.modify(c.ID, third)
-	now := w.Now
-	w.Now = func() time.Time { return now().Add(2 * time.Hour) }
-	written, err = w.tryRollback(c.ID, 1)
-	w.ok(err)
-	if len(written.Warnings) != 0 || !cmp.Equal(w.version(c, 4).TrustRoots, [][]byte{soon.Cert.Raw}) {
-		t.Errorf("got warnings %q, want none and the roots kept", written.Warnings)
-	}
-	w.modify(c.ID, second)
-	w.wantUnchanged(func() {
-		_, err := w.tryRollback(c.ID, 1)
-		wantField(t, err, lacre.CodeExpired, "version_id")
-	})
-}
 
 func TestRollbackOfStaples(t *testing.T) {
 	t.Run("one that is still good comes back, one that has ended does not", func(t *testing.T) {

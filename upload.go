@@ -23,7 +23,7 @@ type upload struct {
 	roots    [][]byte  // nil when the input does not say
 	staple   []byte    // nil when the input does not say
 	ends     time.Time // of the staple
-	origin   string    // for the audit row: where the content is from, empty when it was sent
+	origin   string    // for the audit row of a new version: where the content is from, empty when it was sent
 	warnings []string
 }
 
