@@ -1,6 +1,7 @@
 package lacre
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -49,7 +50,8 @@ func (s *Service) kept(ctx context.Context, old *Certificate, number int) (*Vers
 
 // again is v as an upload that takes the place of old. Everything is read and checked as if
 // it had been sent, but for trust roots that the current version has as well and the
-// signature of the staple, whose signer may not be stored. A staple that has ended is left out.
+// signature of the staple, whose signer may not be stored. A staple that has ended is left
+// out, and one that ends sooner than that of the same leaf now: the latter stays then.
 func (s *Service) again(ctx context.Context, old *Certificate, v *Version) (*upload, error) {
 	pair, err := s.reread(ctx, v)
 	if err != nil {
@@ -64,10 +66,16 @@ func (s *Service) again(ctx context.Context, old *Certificate, v *Version) (*upl
 		return nil, err
 	}
 	up.origin = fmt.Sprintf(", rolled back to version %d", v.Number)
-	if s.Now().Before(v.OCSPNextUpdate) {
+	if s.Now().Before(v.OCSPNextUpdate) && !current.staplesLonger(v) {
 		up.staple, up.ends = v.OCSPStaple, v.OCSPNextUpdate
 	}
 	return up, s.trustAgain(ctx, old, current, v, up)
+}
+
+// staplesLonger tells whether c, the current version or nil, has the leaf of v and a staple
+// that does not end before that of v.
+func (c *Version) staplesLonger(v *Version) bool {
+	return c != nil && bytes.Equal(c.Chain[0], v.Chain[0]) && !c.OCSPNextUpdate.Before(v.OCSPNextUpdate)
 }
 
 // reread parses what v holds from the text it could have been uploaded as.

@@ -1,6 +1,7 @@
 package lacre_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,29 @@ func TestRollbackOfStaples(t *testing.T) {
 		c = w.rollback(c.ID, 1)
 		if v := w.version(c, 5); len(v.OCSPStaple) != 0 || !c.OCSPNextUpdate.IsZero() {
 			t.Errorf("got a staple until %v, want none", c.OCSPNextUpdate)
+		}
+	})
+	t.Run("of the same leaf the later one is kept", func(t *testing.T) {
+		for _, days := range [][2]int{{2, 10}, {10, 2}, {0, 2}, {2, 0}} { // of version 1 and of version 2, without one for 0
+			w := newWorld(t)
+			in, staple := stapling(w)
+			c := w.create(w.trusting(in))
+			for n, d := range days {
+				in.OCSPStaple = new("")
+				if d > 0 {
+					in.OCSPStaple = staple(func(r *ocsp.Response) { r.NextUpdate = time.Now().AddDate(0, 0, d) })
+				}
+				in.TrustedRootCA = new([]string{w.ca.PEM(), ""}[n])
+				c = w.modify(c.ID, in)
+			}
+			late := w.version(c, c.Version-1)
+			if days[1] > days[0] {
+				late = w.version(c, c.Version)
+			}
+			w.rollback(c.ID, c.Version-1)
+			if got := w.version(c, c.Version+1); !got.OCSPNextUpdate.Equal(late.OCSPNextUpdate) || !bytes.Equal(got.OCSPStaple, late.OCSPStaple) {
+				t.Errorf("%v days: got a staple until %v, want that until %v", days, got.OCSPNextUpdate, late.OCSPNextUpdate)
+			}
 		}
 	})
 	t.Run("of the same leaf the one of now stays when the old one has ended", func(t *testing.T) {

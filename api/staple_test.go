@@ -29,6 +29,9 @@ func TestStaple(t *testing.T) {
 	if got := w.put(path, form).ok(200).text("ocsp_next_update"); got != "2026-11-23T08:00:00Z" {
 		t.Errorf("left out: got the staple's end %s, want it kept", got)
 	}
+	if got := w.get(path + "/versions").ok(200).list("versions")[0]["ocsp_next_update"]; got != "2026-11-23T08:00:00Z" {
+		t.Errorf("of the version: got the staple's end %v, want it too", got)
+	}
 	plain := w.form("plain_cert", "www.a.test")
 	if got, there := w.post("/certificates", plain).ok(200).object()["ocsp_next_update"]; there {
 		t.Errorf("got ocsp_next_update %v without a staple", got)
