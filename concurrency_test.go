@@ -83,11 +83,14 @@ func TestOneNodeTurnsNobodyAway(t *testing.T) {
 			if _, err := w.tryModify(c.ID, in); err != nil {
 				t.Errorf("got error %v, want none", err)
 			}
+			if _, err := w.tryRollback(c.ID, 1); err != nil {
+				t.Errorf("back: got error %v, want none", err)
+			}
 		})
 	}
 	wg.Wait()
-	if got := w.show(c.ID).Generation; got != 33 {
-		t.Errorf("got generation %d, want 33", got)
+	if got := w.show(c.ID).Generation; got != 65 {
+		t.Errorf("got generation %d, want 65", got)
 	}
 }
 

@@ -56,7 +56,7 @@ const (
 	CodePrecondition         Code = "precondition"   // If-Match did not hold
 	CodeContended            Code = "contended"      // too many concurrent changes
 
-	CodeUnreadable  Code = "unreadable"  // the stored record is damaged
+	CodeUnreadable  Code = "unreadable"  // the stored record is damaged, or its key does not open
 	CodeUnavailable Code = "unavailable" // the store did not answer
 	CodeInternal    Code = "internal"
 

@@ -19,10 +19,13 @@ func (w *world) changes() map[string]func() error {
 	d, e, gone := w.domain(g, "www.a.test"), w.domain(g, "api.a.test"), w.domain(g, "gone.a.test")
 	c, free := w.create(w.upload("web_cert", "*.a.test")), w.create(w.upload("free_cert", "*.a.test"))
 	w.attach(c, d, nil)
+	back := w.create(w.upload("back_cert", "*.a.test"))
+	w.modify(back.ID, w.upload("back_cert", "*.a.test"))
 	in, fresh, more := w.upload("web_cert", "*.a.test"), w.upload("new_cert", "*.a.test"), w.uploadRSA("more_cert", "*.a.test")
 	return map[string]func() error{
 		"create certificate": func() error { _, err := w.tryCreate(fresh); return err },
 		"modify certificate": func() error { _, err := w.tryModify(c.ID, in); return err },
+		"roll back":          func() error { _, err := w.tryRollback(back.ID, 1); return err },
 		"delete certificate": func() error { return w.tryDelete(free.ID) },
 		"attach":             func() error { _, err := w.tryAttach(c, e, nil); return err },
 		"attach by name":     func() error { _, err := w.tryAttachNames(c, ref("api.a.test")); return err },

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"lacre/keypair"
 )
@@ -18,7 +19,7 @@ import (
 //
 // Errors about the content are of the field version_id and name the field of an upload.
 // CodeInvalidField says which versions are kept, CodeUnreadable that the version is damaged
-// or its key does not open.
+// or its key did not open, perhaps because the key service does not answer.
 func (s *Service) RollbackCertificate(ctx context.Context, by Caller, projectID, id string, number int, opt WriteOptions) (*Written, error) {
 	written, err := s.modify(ctx, by, projectID, id, opt, func(old *Certificate) (*upload, error) {
 		v, err := s.kept(ctx, old, number)
@@ -40,7 +41,7 @@ func (s *Service) kept(ctx context.Context, old *Certificate, number int) (*Vers
 	}
 	v, err := s.Store.Version(ctx, old.ProjectID, old.ID, number)
 	if errors.Is(err, ErrNotStored) {
-		return nil, FieldErrorf(CodeInvalidField, "version_id", "version %d is not kept any more", number)
+		return nil, &ConflictError{Record: old} // pushed out, or deleted with its certificate, meanwhile
 	}
 	if err = storeError(err); CodeOf(err) == CodeUnreadable {
 		return nil, &Error{Code: CodeUnreadable, Field: "version_id", Message: fmt.Sprintf("version %d is damaged: choose another one", number), Err: err}
@@ -65,6 +66,7 @@ func (s *Service) again(ctx context.Context, old *Certificate, v *Version) (*upl
 	if err != nil {
 		return nil, err
 	}
+	up.warnings = s.early(pair)
 	up.origin = fmt.Sprintf(", rolled back to version %d", v.Number)
 	if s.Now().Before(v.OCSPNextUpdate) && !current.staplesLonger(v) {
 		up.staple, up.ends = v.OCSPStaple, v.OCSPNextUpdate
@@ -78,6 +80,15 @@ func (c *Version) staplesLonger(v *Version) bool {
 	return c != nil && bytes.Equal(c.Chain[0], v.Chain[0]) && !c.OCSPNextUpdate.Before(v.OCSPNextUpdate)
 }
 
+// early warns of a pair that is not valid yet. What else Parse warns of was so when it was
+// uploaded, or is of the text: it does not miss the root that was dropped then.
+func (s *Service) early(pair *keypair.Pair) []string {
+	if begin := pair.Facts.NotBefore; s.Now().Before(begin) {
+		return []string{"The certificate is not valid before " + begin.UTC().Format(time.RFC3339) + "."}
+	}
+	return nil
+}
+
 // reread parses what v holds from the text it could have been uploaded as.
 func (s *Service) reread(ctx context.Context, v *Version) (*keypair.Pair, error) {
 	key, err := s.keyText(ctx, v, v.SealedKey, keyContext(v))
@@ -85,29 +96,31 @@ func (s *Service) reread(ctx context.Context, v *Version) (*keypair.Pair, error)
 		return nil, err
 	}
 	if v.Facts.Algorithm != keypair.SM2 {
-		pair, err := keypair.Parse(certText(v.Chain), key, s.Now())
+		pair, err := keypair.Parse(certText(v.Chain), string(key), s.Now())
 		return pair, pairError(err)
 	}
 	signKey, err := s.keyText(ctx, v, v.SealedSignKey, signKeyContext(v))
 	if err != nil {
 		return nil, err
 	}
-	pair, err := keypair.ParseSM2(certText(v.Chain), key, certText(v.SignChain), signKey, s.Now())
+	pair, err := keypair.ParseSM2(certText(v.Chain), string(key), certText(v.SignChain), string(signKey), s.Now())
 	return pair, pairError(err)
 }
 
 // keyText unseals a private key of v.
-func (s *Service) keyText(ctx context.Context, v *Version, sealed, binding []byte) (string, error) {
+func (s *Service) keyText(ctx context.Context, v *Version, sealed, binding []byte) (Secret, error) {
 	der, err := s.Sealer.Open(ctx, v.ProjectID, sealed, binding)
 	if err == nil {
+		text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 		defer clear(der)
-		return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
+		defer clear(text)
+		return Secret(text), nil
 	}
 	if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 		return "", storeError(err)
 	}
 	return "", &Error{Code: CodeUnreadable, Field: "version_id", Err: err,
-		Message: fmt.Sprintf("the private key of version %d does not open: the log says why", v.Number)}
+		Message: fmt.Sprintf("the private key of version %d could not be opened now: the log says why", v.Number)}
 }
 
 func certText(ders [][]byte) string {

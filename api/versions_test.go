@@ -107,6 +107,24 @@ func TestRollbackToWhatHasExpired(t *testing.T) {
 	w.post(path+"/rollback", obj{"version_id": 1}).refused(400, "APIG.2102", "version_id: cert_content of version 1: ", "expired at 2026-11-20T09:00:00Z")
 }
 
+// silent is a key service that does not answer.
+type silent struct{ lacre.Sealer }
+
+func (silent) Open(context.Context, string, []byte, []byte) ([]byte, error) {
+	return nil, errors.New("the key service is silent")
+}
+
+func TestRollbackWhileTheKeyServiceIsSilent(t *testing.T) {
+	w := newWorld(t, func(_ *api.Config, c *lacre.Config) { c.Sealer = silent{c.Sealer} })
+	path := "/certificates/" + w.certificate(w.form("web_cert", "www.a.test"))
+	w.put(path, w.form("web_cert", "www.a.test")).ok(200)
+	got := w.post(path+"/rollback", obj{"version_id": 1})
+	got.refused(500, "APIG.9999", "version_id: the private key of version 1 could not be opened now: the log says why")
+	if strings.Contains(string(got.raw), "silent") || !strings.Contains(w.log.String(), "the key service is silent") {
+		t.Errorf("got %s, want the reason in the log only", got.raw)
+	}
+}
+
 // rotten is a store in which one version cannot be read.
 type rotten struct {
 	lacre.Store
