@@ -1,6 +1,7 @@
 package lacre
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -9,20 +10,30 @@ import (
 type Proof struct {
 	// Revision is the store revision up to which everything is served. Every certificate and
 	// domain that has changed after Since, and up to here, was presented in a handshake of
-	// the edge with itself, unless Failing names it. 0 before the first load is done.
+	// the edge with itself, unless it is failing. 0 as long as the edge loads.
 	Revision int64
-	Since    int64     // store revision that the edge had loaded when it began to serve
-	Failing  []Failing // at most MaxFailing
-	Unlisted int       // how many more are failing
+	Since    int64     // store revision that the edge had loaded when it last did
+	Failing  []Failing // at most MaxFailing of one project, of MaxFailingProjects
+	More     []string  // projects of which more certificates fail than are named
+	Unlisted int       // projects with certificates that fail, none of which is named
 }
 
-// MaxFailing is how many certificates an edge names that it does not present.
-const MaxFailing = 100
+// How much of what fails an edge names.
+const (
+	MaxFailing         = 10
+	MaxFailingProjects = 100
+)
 
 // Failing is a certificate whose current version an edge does not present.
 type Failing struct {
+	ProjectID     string
 	CertificateID string
 	Reason        string // for people; says nothing of other projects
+}
+
+// Compare orders by project and certificate.
+func (f Failing) Compare(g Failing) int {
+	return cmp.Or(cmp.Compare(f.ProjectID, g.ProjectID), cmp.Compare(f.CertificateID, g.CertificateID))
 }
 
 // Node is what the edge of one node says of itself to all the others.
@@ -31,7 +42,7 @@ type Node struct {
 	Name     string // as its operator calls it
 	Instance string // the only one whose domains it serves; empty serves all
 	Started  time.Time
-	Reported time.Time // when its Proof last changed, by its own clock
+	Reported time.Time // by its own clock
 	Alive    bool      // it was heard of in the last seconds
 	Proof
 }

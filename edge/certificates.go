@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"lacre"
@@ -33,9 +32,7 @@ func (h *holdings) acquire(key certificateKey) *served {
 // is forgotten. It needs mu.
 func (h *holdings) release(s *site) {
 	for _, c := range s.slots {
-		if c.site == s {
-			c.site = nil
-		}
+		c.unnamed(s)
 		if c.refs--; c.refs == 0 {
 			h.drop(c)
 		}
@@ -50,57 +47,65 @@ func (h *holdings) drop(c *served) {
 	h.edge.keys.drop(c.current.Load())
 }
 
-// presenting returns a site that is to present the certificate of a claim, nil if there is
-// none any more.
-func (h *holdings) presenting(c claim) *site {
+// What tenants are told of why a certificate is not presented. The log says more.
+const (
+	unreadableReason = "its newest version cannot be read, or the private key of that not be opened"
+	unreachedReason  = "no client can ask for it: HTTPS is off for its domains, or their names are other domains'"
+)
+
+// presenting returns a site that is to present the certificate of a claim: the claim's own,
+// or any other one. Without one it says why, nothing if the claim is out of date.
+func (h *holdings) presenting(c claim) (s *site, why string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	of := c.certificate
-	serves := func(s *site) bool {
-		return s != nil && !s.noHTTPS && slices.Contains(s.slots, of) && h.sites[s.id] == s && h.edge.index.serving(s.host) == s
-	}
 	switch {
-	case c.site != nil && serves(c.site):
-		return c.site
-	case c.site != nil || h.certificates[of.key] != of:
-		return nil
-	case !serves(of.site) && (of.site == nil || of.refs > 1):
-		of.site = h.anySite(serves) // rare: the domain that was put last is gone, or nobody reaches it
+	case h.certificates[of.key] != of, c.site != nil && h.sites[c.site.id] != c.site:
+		return nil, ""
+	case h.damaged["certificate/"+of.key.id].certificate == of:
+		return nil, unreadableReason
+	case c.site != nil && h.serves(c.site):
+		return c.site, ""
+	case h.serves(of.site):
+		return of.site, ""
 	}
-	if !serves(of.site) {
-		return nil
-	}
-	return of.site
-}
-
-// anySite returns a site with a property, nil if none has it. It needs mu.
-func (h *holdings) anySite(has func(*site) bool) *site {
-	for _, s := range h.sites {
-		if has(s) {
-			return s
+	for s := range of.more {
+		if h.serves(s) {
+			return s, ""
 		}
 	}
-	return nil
+	return nil, unreachedReason
 }
 
-// addFailing adds the certificates of which an older version is served than the newest, or
-// none.
-func (h *holdings) addFailing(proof *lacre.Proof) {
+// serves tells whether clients can come to a site. It needs mu.
+func (h *holdings) serves(s *site) bool {
+	return s != nil && !s.noHTTPS && h.sites[s.id] == s && h.edge.index.serving(s.host) == s
+}
+
+// claimHost has it proven that whoever serves a host now presents its certificates.
+func (h *holdings) claimHost(host string) {
+	if s := h.edge.index.serving(host); s != nil {
+		h.claim(s)
+	}
+}
+
+func (h *holdings) claim(s *site) {
+	for _, c := range s.slots {
+		h.edge.prover.add(claim{c, s})
+	}
+}
+
+// damagedCertificates are those of which an older version is served than the newest, or none.
+func (h *holdings) damagedCertificates() (all []*served) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, d := range h.damaged {
-		switch {
-		case d.certificate == nil:
-		case len(proof.Failing) >= lacre.MaxFailing:
-			proof.Unlisted++
-		default:
-			proof.Failing = append(proof.Failing, lacre.Failing{CertificateID: d.certificate.key.id, Reason: unreadableReason})
+		if d.certificate != nil {
+			all = append(all, d.certificate)
 		}
 	}
+	return all
 }
-
-// unreadableReason is for tenants: what exactly is wrong is in the log.
-const unreadableReason = "its newest version cannot be read, or the private key of that not be opened"
 
 // fetch reads the newest readable version of c and serves it where takes allows.
 func (h *holdings) fetch(ctx context.Context, c *served, takes takes) error {
@@ -144,10 +149,10 @@ func (h *holdings) received(ctx context.Context, c *served, l lacre.Latest, take
 	case l.Err != nil:
 		return fmt.Errorf("reading certificate %s: %w", c.key.id, l.Err)
 	case len(l.Damaged) > 0: // it is the best of what is left: never go back to it
-		return h.offer(ctx, c, l.Version, newer)
+		_, err := h.offer(ctx, c, l.Version, newer)
+		return err
 	}
-	h.undamaged(c)
-	return h.offer(ctx, c, l.Version, takes)
+	return h.offerNewest(ctx, c, l.Version, takes)
 }
 
 // isDamage tells an error about one certificate from one about the whole store. A
@@ -165,8 +170,17 @@ func (h *holdings) rotate(ctx context.Context, v *lacre.Version) error {
 	if c == nil {
 		return nil
 	}
-	h.undamaged(c)
-	return h.offer(ctx, c, v, newer)
+	return h.offerNewest(ctx, c, v, newer)
+}
+
+// offerNewest is offer of a version that is known to be the newest. Earlier damage is over
+// once it is served, and not before.
+func (h *holdings) offerNewest(ctx context.Context, c *served, v *lacre.Version, takes takes) error {
+	served, err := h.offer(ctx, c, v, takes)
+	if served {
+		h.undamaged(c)
+	}
+	return err
 }
 
 // takes says whether an offered version takes the place of the one that is served.
@@ -184,21 +198,22 @@ func different(old *version, v *lacre.Version) bool {
 
 // offer makes v the current version of c where takes allows. When v supersedes
 // another, its key is opened first: one that does not open, or does not belong to its
-// leaf, never takes the place of one that works.
-func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes takes) error {
+// leaf, never takes the place of one that works. It tells whether v is served then, or was
+// before, or something that takes prefers.
+func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes takes) (served bool, err error) {
 	if len(v.Chain) == 0 || v.Facts.Algorithm == keypair.SM2 && len(v.SignChain) == 0 {
 		h.markCertificate(c, v.Revision, errors.New("the version has no leaf"))
-		return nil
+		return false, nil
 	}
 	old := c.current.Load()
 	if old != nil && !takes(old, v) {
-		return nil
+		return true, nil
 	}
 	next := newVersion(c, v, &h.bundles)
 	if old != nil {
 		if _, err := h.edge.keys.openCold(ctx, next); err != nil {
 			h.markCertificate(c, v.Revision, err)
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 	h.mu.Lock()
@@ -206,22 +221,25 @@ func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes
 	old = c.current.Load()
 	if h.certificates[c.key] != c || (old != nil && !takes(old, v)) {
 		h.edge.keys.drop(next)
-		return nil
+		return true, nil
 	}
 	c.current.Store(next)
 	h.edge.keys.drop(old)
-	if old != nil || c.site != nil { // else install is about to
+	if old != nil { // else install is about to add one, or undamaged does
 		h.edge.prover.add(claim{certificate: c})
 	}
 	if old != nil && old.roots != next.roots {
 		h.edge.changed(subject{certificate: c})
 	}
-	return nil
+	return true, nil
 }
 
-// undamaged forgets earlier damage: the newest version was read, or a newer one came.
+// undamaged forgets earlier damage: the newest version is served.
 func (h *holdings) undamaged(c *served) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.damaged, "certificate/"+c.key.id)
+	if _, was := h.damaged["certificate/"+c.key.id]; was {
+		delete(h.damaged, "certificate/"+c.key.id)
+		h.edge.prover.add(claim{certificate: c})
+	}
 }

@@ -189,6 +189,7 @@ type Status struct {
 	Ready        bool      // the first load is done and confirmed
 	Connected    bool      // the watch is up: Revision follows the store
 	Revision     int64     // everything up to this store revision is served
+	Changed      int64     // the last of those revisions that brought something an edge serves
 	Contact      time.Time // when the Feed last answered; zero before it ever did
 	Sites        int       // host names served
 	Certificates int       // certificates held

@@ -30,7 +30,7 @@ func (e *Edge) heldVersion(project, id string) *version {
 
 // LooksAt is the host at which a certificate that is rotated is looked at, "" for none.
 func (e *Edge) LooksAt(project, id string) string {
-	if s := e.holdings.presenting(claim{certificate: e.heldVersion(project, id).served}); s != nil {
+	if s, _ := e.holdings.presenting(claim{certificate: e.heldVersion(project, id).served}); s != nil {
 		return s.host
 	}
 	return ""

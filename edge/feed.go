@@ -66,9 +66,11 @@ func (e *Edge) Follow(ctx context.Context) error {
 		e.metrics.watchRestarts.Inc()
 		e.log.Warn("watch ended; serving what is known", "err", err, "revision", e.progress.revision())
 		if errors.Is(err, lacre.ErrCompacted) {
+			e.prover.stop()
 			if err := e.load(ctx, true); err != nil {
 				return err
 			}
+			e.prover.begin(e.progress.revision(), e.holdings.damagedCertificates())
 		}
 		if e.progress.revision() > before {
 			pause = e.pause()
@@ -100,7 +102,7 @@ func (e *Edge) begin(ctx context.Context) error {
 		loaded, err = e.load(ctx, false), nil
 	}
 	if err = errors.Join(loaded, err); err == nil {
-		e.prover.begin(e.progress.revision())
+		e.prover.begin(e.progress.revision(), e.holdings.damagedCertificates())
 		e.progress.confirmed(e.cfg.Now())
 	}
 	return err
@@ -169,7 +171,7 @@ func (e *Edge) watch(ctx context.Context) error {
 		if err := e.holdings.apply(ctx, change); err != nil {
 			return fmt.Errorf("applying revision %d: %w", change.Revision, err)
 		}
-		e.progress.advance(change.Revision, e.cfg.Now())
+		e.progress.advance(change, e.cfg.Now())
 	}
 	return errors.New("the watch ended without an error")
 }
@@ -236,7 +238,7 @@ func (p *progress) disconnected() {
 func (p *progress) loaded(revision int64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state.Revision = 0 // a restored store may have gone back
+	p.state.Revision, p.state.Changed = 0, revision // a restored store may have gone back
 	p.move(revision, now)
 }
 
@@ -253,13 +255,16 @@ func (p *progress) confirmed(now time.Time) {
 func (p *progress) dropped() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state.Serving, p.state.Revision = false, 0
+	p.state.Serving, p.state.Revision, p.state.Changed = false, 0, 0
 }
 
-func (p *progress) advance(revision int64, now time.Time) {
+func (p *progress) advance(change lacre.Change, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.move(revision, now)
+	if len(change.Put)+len(change.Deleted)+len(change.Unreadable) > 0 {
+		p.state.Changed = max(p.state.Changed, change.Revision)
+	}
+	p.move(change.Revision, now)
 }
 
 // move sets the revision, which never goes back here, and wakes who waits. It needs mu.

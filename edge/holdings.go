@@ -145,9 +145,9 @@ func (h *holdings) install(next *site, last bool) {
 	h.sites[next.id] = next
 	delete(h.damaged, "domain/"+next.id)
 	for _, c := range next.slots {
-		c.site = next
-		h.edge.prover.add(claim{c, next})
+		c.named(next)
 	}
+	h.claim(next)
 	if was := h.edge.index.serving(next.host); was != nil && was.id != next.id {
 		defer h.edge.changed(subject{domain: was.id}) // a name of its own, or an older claim
 	}
@@ -161,6 +161,7 @@ func (h *holdings) install(next *site, last bool) {
 	}
 	if old.host != next.host {
 		h.edge.index.remove(old)
+		h.claimHost(old.host)
 	}
 	h.release(old)
 }
@@ -177,6 +178,7 @@ func (h *holdings) removeDomain(id string) {
 		delete(h.sites, id)
 		h.edge.index.remove(old)
 		h.release(old)
+		h.claimHost(old.host)
 		h.edge.changed(subject{domain: id})
 	}
 }
@@ -241,6 +243,9 @@ func (h *holdings) markAs(what string, d damage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.damaged[what] = d
+	if d.certificate != nil {
+		h.edge.prover.add(claim{certificate: d.certificate})
+	}
 }
 
 // unserved returns why a version of that revision is not served, nil if it is or there is

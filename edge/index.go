@@ -125,3 +125,17 @@ func (x *index) settle(host string, claims []*site) {
 		x.count.Add(1)
 	}
 }
+
+// anyHostOf is a name that a client can ask for to reach a site, "" if there is none.
+func (x *index) anyHostOf(s *site) string {
+	rest, wildcard := strings.CutPrefix(s.host, "*")
+	if !wildcard {
+		return s.host
+	}
+	for _, label := range "0123456789abcdefghijklmnopqrstuvwxyz" { // of one letter: the longest pattern has no room for more
+		if host := string(label) + rest; x.resolve(host) == s {
+			return host
+		}
+	}
+	return ""
+}

@@ -96,7 +96,7 @@ func TestMetrics(t *testing.T) {
 		{"lacre_certificate_not_after_omitted", nil, 0},
 		{"lacre_certificate_not_after_timestamp_seconds", []string{w.project, cert.ID}, float64(cert.Facts.NotAfter.Unix())},
 		{"lacre_edge_applied_revision", nil, float64(w.edge.Status().Revision)},
-		{"lacre_edge_proven_revision", nil, float64(w.edge.Status().Revision)},
+		{"lacre_edge_unproven", nil, 0},
 		{"lacre_edge_certificates_failing", nil, 0},
 	} {
 		eventually(t, fmt.Sprintf("%s%v to be %v", test.name, test.labels, test.want), func() bool {

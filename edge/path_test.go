@@ -68,7 +68,7 @@ func warmEdge(tb testing.TB, n int) *Edge {
 	c := e.holdings.acquire(certificateKey{"p", "c"})
 	v := &lacre.Version{Number: 1, Chain: [][]byte{leaf.Cert.Raw}, SealedKey: []byte{1}}
 	v.Facts.NotBefore, v.Facts.NotAfter = leaf.Cert.NotBefore, leaf.Cert.NotAfter
-	if err := e.holdings.offer(context.Background(), c, v, newer); err != nil {
+	if _, err := e.holdings.offer(context.Background(), c, v, newer); err != nil {
 		tb.Fatal(err)
 	}
 	for i := range n {

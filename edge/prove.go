@@ -4,30 +4,27 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"lacre"
-	"lacre/keypair"
-	"lacre/tlcp"
 )
 
 // prover has the edge shake hands with itself for every certificate and domain that has
 // changed, so that what it reports to serve is what it was seen to present. Handshakes of
 // clients, and answers of this node's API, never wait for it.
 type prover struct {
-	edge *Edge
-	wake chan struct{}
+	edge    *Edge
+	wake    chan struct{}
+	sampled sampler
 
 	mu      sync.Mutex
-	since   int64 // revision from which on changes are proven; 0 before the first load
-	queue   []unproven
+	since   int64 // revision from which on changes are proven; 0 while everything is loaded
+	queue   []*unproven
 	queued  map[claim]struct{}
-	failing map[*served]map[*site]string // why, for each claim
+	again   []*unproven // that have failed: they are named as failing, and hold up nothing
+	failing failures
 
 	opened []*version // by the edge itself, oldest first; only run knows them
 }
@@ -48,19 +45,34 @@ type unproven struct {
 // times as long as it works, and not longer than longestProofRest.
 const (
 	restFactor       = 9
+	longestProofRest = time.Second
 	keptOpen         = 64 // private keys, see leave
-	longestProofRest = 100 * time.Millisecond
 )
 
 func newProver(e *Edge) *prover {
-	return &prover{edge: e, wake: make(chan struct{}, 1), queued: make(map[claim]struct{}), failing: make(map[*served]map[*site]string)}
+	return &prover{edge: e, wake: make(chan struct{}, 1), queued: make(map[claim]struct{}), failing: newFailures()}
 }
 
-// begin has what changes from now on proven: what was loaded until then is too much.
-func (p *prover) begin(revision int64) {
+// stop has nothing proven until begin: everything is about to be loaded again, and nothing
+// that was known of revisions holds any more.
+func (p *prover) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since = 0
+	p.queue = nil
+	clear(p.queued)
+}
+
+// begin has what changes from now on proven, since what was loaded until then is too much,
+// and what is damaged.
+func (p *prover) begin(revision int64, damaged []*served) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.since = revision
+	for _, c := range damaged {
+		p.enqueue(claim{certificate: c}, 0)
+	}
+	p.awake()
 }
 
 // add has a claim proven. It is called before the change that it comes from counts as
@@ -74,8 +86,14 @@ func (p *prover) add(c claim) {
 	}
 	p.enqueue(c, after)
 	if c.site == nil { // what failed elsewhere may be over, too
-		p.enqueueFailing(c.certificate, after)
+		for s := range p.failing.why[c.certificate] {
+			p.enqueue(claim{c.certificate, s}, after)
+		}
 	}
+	p.awake()
+}
+
+func (p *prover) awake() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -89,14 +107,7 @@ func (p *prover) enqueue(c claim, after int64) {
 		return
 	}
 	p.queued[c] = struct{}{}
-	p.queue = append(p.queue, unproven{c, after})
-}
-
-// enqueueFailing is enqueue of what failed for a certificate. It needs mu.
-func (p *prover) enqueueFailing(c *served, after int64) {
-	for s := range p.failing[c] {
-		p.enqueue(claim{c, s}, after)
-	}
+	p.queue = append(p.queue, &unproven{c, after})
 }
 
 // run proves what is added until ctx ends, and from time to time again what failed.
@@ -116,114 +127,124 @@ func (p *prover) run(ctx context.Context) {
 	}
 }
 
-// one proves the oldest claim and rests, and tells whether there was one.
-func (p *prover) one(ctx context.Context) bool {
+// retry has proven again what failed, once all is proven that has changed.
+func (p *prover) retry() {
 	p.mu.Lock()
-	if len(p.queue) == 0 || ctx.Err() != nil {
-		p.mu.Unlock()
+	defer p.mu.Unlock()
+	for c, sites := range p.failing.why {
+		for s := range sites {
+			p.again = append(p.again, &unproven{claim: claim{c, s}})
+		}
+	}
+}
+
+// one proves one claim and rests, and tells whether there was one.
+func (p *prover) one(ctx context.Context) bool {
+	u := p.next()
+	if u == nil || ctx.Err() != nil {
 		return false
 	}
-	c := p.queue[0].claim
-	delete(p.queued, c) // what changes from here on is a claim of its own
-	p.mu.Unlock()
 	start := time.Now()
-	why := p.edge.disprove(c)
+	why := p.edge.disprove(u.claim)
 	took := time.Since(start)
-	p.note(c, why)
+	if p.note(u, why) {
+		key := u.certificate.key
+		p.sampled.warn(p.edge.log, "a certificate is not presented", "project", key.project, "certificate", key.id, "reason", why)
+	}
 	rest := pause{next: min(restFactor*took, longestProofRest)}
 	return rest.wait(ctx) == nil
 }
 
-func (p *prover) note(c claim, why string) {
+// next is the oldest claim, which stays at the head of the queue until note: until then
+// nothing that came later is proven. Without one it is a claim that has failed before; nil
+// if there is none either.
+func (p *prover) next() (u *unproven) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.queue[0] = unproven{} // lets go of the site
-	p.queue = p.queue[1:]
-	of := p.failing[c.certificate]
 	switch {
-	case why == "":
-		delete(of, c.site)
-		if len(of) == 0 {
-			delete(p.failing, c.certificate)
-		}
-		return
-	case of == nil:
-		of = make(map[*site]string)
-		p.failing[c.certificate] = of
+	case len(p.queue) > 0:
+		u = p.queue[0]
+		delete(p.queued, u.claim) // what changes from here on is a claim of its own
+	case len(p.again) > 0:
+		u, p.again = p.again[0], p.again[1:]
 	}
-	if of[c.site] != why {
-		p.edge.log.Error("a certificate is not presented", "project", c.certificate.key.project, "certificate", c.certificate.key.id, "reason", why)
-	}
-	of[c.site] = why
+	return u
 }
 
-// retry has proven again what failed.
-func (p *prover) retry() {
-	after := p.edge.progress.revision()
+// note takes a claim off the queue if it was there, and remembers why it fails, "" if it does
+// not. It tells whether that is news of a failure.
+func (p *prover) note(u *unproven, why string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for c := range p.failing {
-		p.enqueueFailing(c, after)
+	if len(p.queue) > 0 && p.queue[0] == u {
+		p.queue = p.queue[1:]
 	}
-}
-
-// proof is Edge.Proof for what was applied, which was asked for before: a change is applied
-// only after its claims were added.
-func (p *prover) proof(applied int64) lacre.Proof {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	proof := lacre.Proof{Revision: applied, Since: p.since}
-	if len(p.queue) > 0 {
-		proof.Revision = min(applied, p.queue[0].after)
+	if why == "" {
+		p.failing.remove(u.claim)
+		return false
 	}
-	for c, sites := range p.failing {
-		if len(proof.Failing) == lacre.MaxFailing {
-			break
-		}
-		for _, why := range sites {
-			proof.Failing = append(proof.Failing, lacre.Failing{CertificateID: c.key.id, Reason: why})
-			break // one reason is enough
-		}
-	}
-	proof.Unlisted = len(p.failing) - len(proof.Failing)
-	return proof
+	return p.failing.add(u.claim, why)
 }
 
 // Proof implements lacre.Edge.
 func (e *Edge) Proof() lacre.Proof {
-	s := e.progress.status()
-	if !s.Ready {
+	s := e.progress.status() // first: a change is applied only after its claims were added
+	e.prover.mu.Lock()
+	defer e.prover.mu.Unlock()
+	p := e.prover
+	if p.since == 0 {
 		return lacre.Proof{}
 	}
-	proof := e.prover.proof(s.Revision)
-	e.holdings.addFailing(&proof)
-	slices.SortFunc(proof.Failing, func(a, b lacre.Failing) int { return strings.Compare(a.CertificateID, b.CertificateID) })
+	proof := p.failing.proof()
+	proof.Revision, proof.Since = s.Changed, p.since
+	if len(p.queue) > 0 {
+		proof.Revision = min(s.Changed, p.queue[0].after)
+	}
 	return proof
 }
 
+// unprovenClaims is how many claims wait.
+func (p *prover) unprovenClaims() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue)
+}
+
+// failures is how many certificates fail.
+func (p *prover) failures() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.failing.why)
+}
+
 // disprove shakes hands with the edge as a client that takes the claim's certificate and no
-// other, and returns what speaks against the claim, "" if nothing does. A certificate that
-// nobody can ask for, or of which no version is known (see damage), disproves nothing.
+// other, and returns what speaks against the claim, "" if nothing does.
 func (e *Edge) disprove(c claim) string {
-	s, v := e.holdings.presenting(c), c.certificate.current.Load()
-	if s == nil || v == nil {
-		return ""
+	s, why := e.holdings.presenting(c)
+	if s == nil {
+		return why
+	}
+	v := c.certificate.current.Load()
+	if v == nil {
+		return unreadableReason
+	}
+	host := e.index.anyHostOf(s)
+	if host == "" {
+		return "" // each name that the wildcard stands for may have a domain of its own
 	}
 	if v.opened.Load() == nil {
 		defer e.prover.leave(v)
 	}
 	x := &explanation{edge: e, project: s.project, tlcp: v.isSM2()}
-	outcome, leaf, err := x.rehearsal(helloFor(v, s, max(e.cfg.MinTLS, s.minTLS)))
-	now := c.certificate.current.Load()
-	switch got := x.decision.version; {
-	case now != v || e.holdings.presenting(c) != s:
+	outcome, leaf, err := x.rehearsal(helloFor(v, host, max(e.cfg.MinTLS, s.minTLS)))
+	if now, _ := e.holdings.presenting(c); now != s || c.certificate.current.Load() != v {
 		return "" // it has changed meanwhile, and is proven anew
+	}
+	switch {
 	case err != nil:
 		return "no client hello can be made: " + err.Error()
 	case outcome.Result != "ok":
 		return fmt.Sprintf("a handshake ends with %s: %s", outcome.Result, cmp.Or(x.why, outcome.Reason))
-	case got != v:
-		return "another certificate is presented"
 	case leaf == nil: // encrypted: what crypto/tls was given to present stands for it
 		leaf = x.decision.key.certificate.Certificate[0]
 	}
@@ -248,37 +269,4 @@ func (p *prover) leave(v *version) {
 	if o := oldest.opened.Load(); o != nil && !o.used.Load() {
 		p.edge.keys.close(oldest)
 	}
-}
-
-// shownFirst is the leaf that is the first certificate on the wire: of SM2's two the signing
-// one (GB/T 38636-2020, 6.4.5.4).
-func (v *version) shownFirst() []byte {
-	if v.isSM2() {
-		return v.signing.leaf
-	}
-	return v.leaf
-}
-
-// helloFor is the hello of a client that takes certificates of v's kind only. It speaks the
-// lowest version that the site does: up to TLS 1.2 the certificate is there to be read.
-func helloFor(v *version, s *site, lowest uint16) lacre.ClientHello {
-	host := s.host
-	if rest, wildcard := strings.CutPrefix(host, "*"); wildcard {
-		host = "lacre-looks-at-itself" + rest
-	}
-	h := lacre.ClientHello{ServerName: host, Versions: []uint16{lowest}}
-	switch v.algorithm {
-	case keypair.SM2:
-		h.Versions, h.CipherSuites = []uint16{lacre.VersionTLCP}, []uint16{tlcp.ECC_SM4_GCM_SM3}
-	case keypair.RSA:
-		h.CipherSuites = []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
-		h.SignatureAlgorithms = []uint16{uint16(tls.PSSWithSHA256), uint16(tls.PSSWithSHA384), uint16(tls.PSSWithSHA512), uint16(tls.PKCS1WithSHA256)}
-	default:
-		h.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
-		h.SignatureAlgorithms = []uint16{uint16(tls.ECDSAWithP256AndSHA256), uint16(tls.ECDSAWithP384AndSHA384), uint16(tls.ECDSAWithP521AndSHA512)}
-	}
-	if lowest == tls.VersionTLS13 && v.algorithm != keypair.SM2 {
-		h.CipherSuites = []uint16{tls.TLS_AES_128_GCM_SHA256}
-	}
-	return h
 }

@@ -3,9 +3,11 @@ package edge_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,7 +107,7 @@ func TestProofOfAKeyThatDoesNotOpen(t *testing.T) {
 	v := w.version(good.ID, good.Version, w.leaf([]string{"a.test"}))
 	v.SealedKey = []byte("nonsense")
 	w.refused(good, v)
-	if failing := w.proves(v.Revision); len(failing) != 1 || !strings.Contains(failing[good.ID], "newest version") {
+	if failing := w.proves(good.Revision); len(failing) != 1 || !strings.Contains(failing[good.ID], "newest version") {
 		t.Errorf("got failing %v, want the certificate whose newest version does not open", failing)
 	}
 	if failing := w.proves(w.rotate(good, w.leaf([]string{"a.test"}))); len(failing) > 0 {
@@ -113,21 +115,193 @@ func TestProofOfAKeyThatDoesNotOpen(t *testing.T) {
 	}
 }
 
-// TestProofOfNothing: what nobody can ask for is not missing.
-func TestProofOfNothing(t *testing.T) {
+// TestProofOfWhatNobodyCanAskFor: it is not served, unless it is served elsewhere; what has no
+// domain at all is nobody's business.
+func TestProofOfWhatNobodyCanAskFor(t *testing.T) {
 	w := newWorld(t)
 	w.site("a.test")
-	w.site("a.test") // younger: not served
-	_, off := w.site("off.test", func(d *lacre.Domain) { d.HTTPSPort = -1 })
-	w.rotate(off, w.leaf([]string{"off.test"}))
+	_, rival := w.site("a.test") // younger: not served
+	noHTTPS := func(d *lacre.Domain) { d.HTTPSPort = -1 }
+	_, off := w.site("off.test", noHTTPS)
+	both := w.certificate(w.leaf([]string{"*.test"}))
+	w.domain("on.test", []*lacre.Certificate{both})
+	w.domain("off2.test", []*lacre.Certificate{both}, noHTTPS)
+	late := w.certificate(w.leaf([]string{"*.test"}))
+	w.domain("off3.test", []*lacre.Certificate{late}, noHTTPS)
+	w.domain("on3.test", []*lacre.Certificate{late})
+	w.rotate(late, w.leaf([]string{"*.test"}))
 	gone, c := w.site("gone.test")
 	w.commit(lacre.Tx{Delete: []lacre.Record{gone}})
-	if failing := w.proves(w.rotate(c, w.leaf([]string{"gone.test"}))); len(failing) > 0 {
+	w.rotate(both, w.leaf([]string{"*.test"}))
+	failing := w.proves(w.rotate(c, w.leaf([]string{"gone.test"})))
+	for what, c := range map[string]*lacre.Certificate{"the younger rival's": rival, "without HTTPS": off} {
+		if !strings.Contains(failing[c.ID], "no client can ask for it") {
+			t.Errorf("%s: got failing %v, want it", what, failing)
+		}
+	}
+	if len(failing) != 2 {
+		t.Errorf("got failing %v, want two", failing)
+	}
+}
+
+// TestProofOfWhatIsMissing: a certificate that is bound and not stored is not served, from a
+// start on, until it is.
+func TestProofOfWhatIsMissing(t *testing.T) {
+	w := newWorld(t)
+	d, id := w.domain("a.test", []*lacre.Certificate{{ID: lacre.NewID()}}), ""
+	id = d.Bindings[0].CertificateID
+	other := w.node()
+	if w.proves(d.Revision)[id] == "" || other.proves(d.Revision)[id] == "" {
+		t.Errorf("got failing %v, and after a start %v, want the certificate", w.edge.Proof().Failing, other.edge.Proof().Failing)
+	}
+	v := w.version(id, 1, w.leaf([]string{"a.test"}))
+	revision := w.store(v, &lacre.Certificate{ID: id, ProjectID: w.project, Version: 1, Scope: lacre.ScopeGlobal, Facts: v.Facts})
+	if failing := w.proves(revision); len(failing) > 0 {
+		t.Errorf("once it is stored: got failing %v, want nothing", failing)
+	}
+}
+
+// TestProofOfWhatIsGone: what goes away while its turn has not come, or during its handshake,
+// does not fail.
+func TestProofOfWhatIsGone(t *testing.T) {
+	slow := &slowBox{}
+	w := newWorld(t, func(c *edge.Config) { slow.strongbox = c.Sealer.(*strongbox); c.Sealer = slow })
+	release := slow.hold(t)
+	during, _ := w.site("a.test")
+	before, _ := w.site("b.test")
+	eventually(t, "the handshake", func() bool { return slow.asked.Load() > 0 })
+	revision := w.commit(lacre.Tx{Delete: []lacre.Record{during, before}})
+	w.box.broken.Store(true)
+	release()
+	if failing := w.proves(revision); len(failing) > 0 {
 		t.Errorf("got failing %v, want nothing", failing)
 	}
-	missing := w.domain("missing.test", []*lacre.Certificate{{ID: lacre.NewID()}})
-	if failing := w.proves(missing.Revision); failing[missing.Bindings[0].CertificateID] == "" {
-		t.Errorf("got failing %v, want the certificate that is bound and not stored", failing)
+}
+
+// TestProofOfTheNextInLine: who takes over a host is looked at, whatever was seen of it before.
+func TestProofOfTheNextInLine(t *testing.T) {
+	w := newWorld(t)
+	first, _ := w.site("a.test")
+	moved, _ := w.site("b.test")
+	_, second := w.site("a.test")
+	_, third := w.site("b.test")
+	w.proves(w.domain("c.test", nil).Revision)
+	w.edge.Mix(w.project, second.ID, first.Bindings[0].CertificateID)
+	w.edge.Mix(w.project, third.ID, first.Bindings[0].CertificateID)
+	revision := w.commit(lacre.Tx{Delete: []lacre.Record{first}})
+	if failing := w.proves(revision); failing[second.ID] != "another leaf is presented" {
+		t.Errorf("after the older domain is gone: got failing %v", failing)
+	}
+	moved.Host, moved.Name = "d.test", "d.test"
+	if failing := w.proves(w.store(moved)); failing[third.ID] != "another leaf is presented" {
+		t.Errorf("after the older domain has another host: got failing %v", failing)
+	}
+}
+
+// TestProofOfWildcards: whatever names below it belong to others, and however long it is.
+func TestProofOfWildcards(t *testing.T) {
+	w := newWorld(t)
+	long := "*." + strings.Repeat(strings.Repeat("a", 63)+".", 3) + strings.Repeat("a", 59) // 253 bytes
+	for _, host := range []string{"*.a.test", long} {
+		d, _ := w.site(host)
+		mine := w.project
+		w.tenant()
+		other := w.domain("0"+host[1:], []*lacre.Certificate{w.certificate(w.leaf([]string{"0" + host[1:]}))})
+		w.proves(other.Revision)
+		w.project = mine
+		if failing := w.proves(w.store(d)); len(failing) > 0 {
+			t.Errorf("%s: got failing %v, want nothing", host, failing)
+		}
+	}
+}
+
+// TestProofIsBoundedByProject: one that fails with very many certificates hides nobody else's,
+// and what is said of it does not change by itself.
+func TestProofIsBoundedByProject(t *testing.T) {
+	w := newWorld(t)
+	w.box.broken.Store(true)
+	leaf := w.leaf([]string{"*.test"})
+	var last *lacre.Domain
+	for i := range lacre.MaxFailing + 5 {
+		last = w.domain(fmt.Sprintf("a%d.test", i), []*lacre.Certificate{w.certificate(leaf)})
+	}
+	loud := w.project
+	w.tenant()
+	quiet := w.domain("b.test", []*lacre.Certificate{w.certificate(leaf)})
+	w.proves(max(last.Revision, quiet.Revision))
+	p := w.edge.Proof()
+	if n := len(p.Failing); n != lacre.MaxFailing+1 || !slices.Equal(p.More, []string{loud}) || p.Unlisted != 0 {
+		t.Errorf("got %d failing, more of %v, %d unlisted, want %d, more of one", n, p.More, p.Unlisted, lacre.MaxFailing+1)
+	}
+	if !slices.IsSortedFunc(p.Failing, lacre.Failing.Compare) || p.Failing[0].Reason == "" {
+		t.Errorf("got %v, want them in order", p.Failing)
+	}
+	for range 20 {
+		if again := w.edge.Proof(); !reflect.DeepEqual(p, again) {
+			t.Fatalf("got %v, then %v though nothing happened", p, again)
+		}
+	}
+	for range lacre.MaxFailingProjects {
+		w.tenant()
+		last = w.domain(fmt.Sprintf("%s.test", w.project), []*lacre.Certificate{w.certificate(leaf)})
+	}
+	w.proves(last.Revision)
+	if p := w.edge.Proof(); p.Unlisted != 2 {
+		t.Errorf("got %d projects unlisted, want 2", p.Unlisted)
+	}
+}
+
+// TestProofWhileAKeyIsSlow: as long as the newest version has not been opened, the one before is
+// served, and that is said.
+func TestProofWhileAKeyIsSlow(t *testing.T) {
+	slow := &slowBox{}
+	w := newWorld(t, func(c *edge.Config) { slow.strongbox = c.Sealer.(*strongbox); c.Sealer = slow })
+	_, c := w.site("a.test")
+	before := w.serial("a.test")
+	w.box.broken.Store(true)
+	c.Version++
+	w.refused(c, w.version(c.ID, c.Version, w.leaf([]string{"a.test"})))
+	w.proves(c.Revision)
+	release := slow.hold(t)
+	repaired := make(chan error)
+	go func() { repaired <- w.edge.Repair(context.Background()) }()
+	for range 20 {
+		if got := w.serial("a.test"); got != before {
+			t.Fatalf("got leaf %s, want %s as before", got, before)
+		}
+		if p := w.edge.Proof(); len(p.Failing) != 1 {
+			t.Fatalf("got failing %v while the old leaf is served, want it", p.Failing)
+		}
+		if err := w.edge.Applied(t.Context(), c.Revision); err == nil {
+			t.Fatal("Applied: got no error while the old leaf is served")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	w.box.broken.Store(false)
+	release()
+	if err := <-repaired; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestProofAfterHistoryIsGone: while everything is loaded again nothing is proven, and what was
+// loaded is not proven one by one afterwards.
+func TestProofAfterHistoryIsGone(t *testing.T) {
+	w, f := newFaultyWorld(t)
+	d, c := w.site("a.test")
+	w.proves(d.Revision)
+	f.set(func() { f.load = lacre.ErrUnavailable })
+	f.endWatch(lacre.ErrCompacted)
+	eventually(t, "nothing is proven", func() bool { return w.edge.Proof().Revision == 0 })
+	c.Version++
+	revision := w.behind(c, w.version(c.ID, c.Version, w.leaf([]string{"a.test"})))
+	time.Sleep(50 * time.Millisecond)
+	if p := w.edge.Proof(); p.Revision != 0 || p.Since != 0 {
+		t.Errorf("got %+v while it is loaded, want nothing", p)
+	}
+	f.set(func() { f.load = nil })
+	if failing := w.proves(revision); len(failing) > 0 || w.edge.Proof().Since < revision {
+		t.Errorf("got failing %v, loaded at %d, want nothing, %d or later", failing, w.edge.Proof().Since, revision)
 	}
 }
 
@@ -156,10 +330,20 @@ func TestProofFollowsTheDomains(t *testing.T) {
 // slowBox is a strongbox that opens nothing while it is held.
 type slowBox struct {
 	*strongbox
-	held sync.RWMutex
+	held  sync.RWMutex
+	asked atomic.Int64
+}
+
+// hold holds it until release, or the end of the test.
+func (b *slowBox) hold(t *testing.T) (release func()) {
+	b.held.Lock()
+	release = sync.OnceFunc(b.held.Unlock)
+	t.Cleanup(release)
+	return release
 }
 
 func (b *slowBox) Open(ctx context.Context, project string, sealed, binding []byte) ([]byte, error) {
+	b.asked.Add(1)
 	b.held.RLock()
 	defer b.held.RUnlock()
 	return b.strongbox.Open(ctx, project, sealed, binding)
@@ -171,12 +355,12 @@ func TestProofComesAfterTheHandshake(t *testing.T) {
 	w := newWorld(t, func(c *edge.Config) { slow.strongbox = c.Sealer.(*strongbox); c.Sealer = slow })
 	a, _ := w.site("a.test")
 	w.proves(a.Revision)
-	slow.held.Lock()
+	release := slow.hold(t)
 	b, _ := w.site("b.test") // its key is opened by the first handshake: the edge's own
 	if p := w.edge.Proof(); p.Revision >= b.Revision || p.Revision < a.Revision || p.Since >= a.Revision {
 		t.Errorf("got %+v before any handshake, want a revision from %d, below %d", p, a.Revision, b.Revision)
 	}
-	slow.held.Unlock()
+	release()
 	if failing := w.proves(b.Revision); len(failing) > 0 || slow.opened.Load() != 2 {
 		t.Errorf("got failing %v, %d keys opened, want nothing and 2", failing, slow.opened.Load())
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"lacre"
+	"lacre/keypair"
 	"lacre/tlcp"
 )
 
@@ -262,4 +263,33 @@ func serverHello(message []byte) (version, suite string) {
 func versionName(v uint16) string {
 	i := slices.Index([]uint16{0, tls.VersionTLS12, tls.VersionTLS13}, v)
 	return versionNames[max(i, 0)]
+}
+
+// shownFirst is the leaf that is the first certificate on the wire: of SM2's two the signing
+// one (GB/T 38636-2020, 6.4.5.4).
+func (v *version) shownFirst() []byte {
+	if v.isSM2() {
+		return v.signing.leaf
+	}
+	return v.leaf
+}
+
+// helloFor is the hello of a client that takes certificates of v's kind only. It speaks the
+// lowest version that the site does: up to TLS 1.2 the certificate is there to be read.
+func helloFor(v *version, host string, lowest uint16) lacre.ClientHello {
+	h := lacre.ClientHello{ServerName: host, Versions: []uint16{lowest}}
+	switch v.algorithm {
+	case keypair.SM2:
+		h.Versions, h.CipherSuites = []uint16{lacre.VersionTLCP}, []uint16{tlcp.ECC_SM4_GCM_SM3}
+	case keypair.RSA:
+		h.CipherSuites = []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
+		h.SignatureAlgorithms = []uint16{uint16(tls.PSSWithSHA256), uint16(tls.PSSWithSHA384), uint16(tls.PSSWithSHA512), uint16(tls.PKCS1WithSHA256)}
+	default:
+		h.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+		h.SignatureAlgorithms = []uint16{uint16(tls.ECDSAWithP256AndSHA256), uint16(tls.ECDSAWithP384AndSHA384), uint16(tls.ECDSAWithP521AndSHA512)}
+	}
+	if lowest == tls.VersionTLS13 && v.algorithm != keypair.SM2 {
+		h.CipherSuites = []uint16{tls.TLS_AES_128_GCM_SHA256}
+	}
+	return h
 }

@@ -29,7 +29,34 @@ type served struct {
 	revoked atomic.Pointer[revocations] // nil until a site that verifies clients names it
 	refs    int32                       // sites that name it; guarded by holdings.mu
 	checked uint32                      // round of the last compare that read it; guarded by holdings.mu
-	site    *site                       // of those that name it, the one that was put last; nil if not known; guarded by holdings.mu
+	site    *site                       // one of those that name it and are served; nil if there is none; guarded by holdings.mu
+	more    map[*site]struct{}          // the others; nil if there is none; guarded by holdings.mu
+}
+
+// named notes that an installed site names c. It needs holdings.mu.
+func (c *served) named(s *site) {
+	switch {
+	case c.site == nil || c.site == s:
+		c.site = s
+	case c.more == nil:
+		c.more = map[*site]struct{}{s: {}}
+	default:
+		c.more[s] = struct{}{}
+	}
+}
+
+// unnamed is the inverse of named. It needs holdings.mu.
+func (c *served) unnamed(s *site) {
+	delete(c.more, s)
+	if c.site != s {
+		return
+	}
+	c.site = nil
+	for other := range c.more {
+		c.site = other
+		delete(c.more, other)
+		return
+	}
 }
 
 // version is one immutable key pair as the edge holds it: everything a handshake

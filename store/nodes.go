@@ -25,7 +25,8 @@ const (
 // AliveFor is how long a node counts as alive after it was last heard of.
 const AliveFor = 15 * time.Second
 
-// ErrTaken means that another node reports under the same id.
+// ErrTaken means that another node reports under the same id, or did until it was killed: then
+// that is over within AliveFor.
 var ErrTaken = errors.New("another node reports under this id")
 
 // Presence is the place of one node among all over a store. It is not safe for concurrent
@@ -39,53 +40,66 @@ type Presence struct {
 // Presence returns the place of a node, which is empty until Report.
 func (s *Store) Presence(id string) *Presence { return &Presence{store: s, id: id} }
 
-// Report stores what the node says of itself; Renew keeps it alive from then on. The first
-// one takes the place over from whoever had it, such as the same node before it was killed;
-// who had it gets ErrTaken from then on. n's ID and Alive are not looked at.
+// Report stores what the node says of itself; Renew keeps it alive from then on. n's ID and
+// Alive are not looked at. A revision that the store has not come to is none of this store: it
+// was restored, and the edge has not noticed yet.
 func (p *Presence) Report(ctx context.Context, n *lacre.Node) error {
-	value, err := encodeNode(p.id, n)
-	if err != nil {
-		return err
+	now, err := p.put(ctx, n)
+	if err == nil && n.Revision > now {
+		older := *n
+		older.Revision = 0
+		_, err = p.put(ctx, &older)
 	}
-	if p.lease == 0 {
+	if err != nil && !errors.Is(err, ErrTaken) {
+		return fmt.Errorf("reporting: %w", err)
+	}
+	return err
+}
+
+// put is Report of whatever revision, and returns the store's.
+func (p *Presence) put(ctx context.Context, n *lacre.Node) (int64, error) {
+	value, err := encodeNode(p.id, n)
+	if err != nil || p.lease == 0 {
 		return p.enter(ctx, value)
 	}
 	resp, err := write(ctx, p.store, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return p.store.kv.Txn(ctx).
 			If(clientv3.Compare(clientv3.LeaseValue(alive+p.id), "=", p.lease)).
 			Then(clientv3.OpPut(nodes+p.id, value)).
-			Else(clientv3.OpGet(alive + p.id)).
 			Commit()
 	})
 	switch {
 	case err != nil:
-		return fmt.Errorf("reporting: %w", err)
+		return 0, err
 	case resp.Succeeded:
-		return nil
-	case resp.Responses[0].GetResponseRange().Count > 0:
-		return ErrTaken
+		return resp.Header.Revision, nil
 	}
 	return p.enter(ctx, value) // its lease ran out while the store was away
 }
 
-// enter takes the place under a new lease.
-func (p *Presence) enter(ctx context.Context, value string) error {
-	_, err := write(ctx, p.store, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+// enter takes the place under a new lease, unless another node has it.
+func (p *Presence) enter(ctx context.Context, value string) (int64, error) {
+	resp, err := write(ctx, p.store, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		lease, err := p.store.lease.Grant(ctx, int64(AliveFor/time.Second))
 		if err != nil {
 			return nil, err
 		}
 		p.lease = lease.ID
-		return p.store.kv.Txn(ctx).Then(
-			clientv3.OpPut(nodes+p.id, value),
-			clientv3.OpPut(alive+p.id, frame(alive+p.id, nil), clientv3.WithLease(lease.ID)),
-		).Commit()
+		return p.store.kv.Txn(ctx).
+			If(clientv3.Compare(clientv3.CreateRevision(alive+p.id), "=", 0)).
+			Then(clientv3.OpPut(nodes+p.id, value),
+				clientv3.OpPut(alive+p.id, frame(alive+p.id, nil), clientv3.WithLease(lease.ID))).
+			Commit()
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		p.lease = 0
-		return fmt.Errorf("reporting: %w", err)
+		return 0, err
+	case !resp.Succeeded:
+		p.lease = 0
+		return 0, ErrTaken
 	}
-	return nil
+	return resp.Header.Revision, nil
 }
 
 // Renew says that the node is there, within AliveFor of the last time. It is false when the
@@ -117,14 +131,15 @@ func (p *Presence) Renew(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// Leave takes the node out, which serves no more.
+// Leave takes the node out, which serves no more, unless another one has its place.
 func (p *Presence) Leave(ctx context.Context) error {
+	ours := clientv3.Compare(clientv3.LeaseValue(alive+p.id), "=", p.lease)
 	if p.lease == 0 {
-		return nil
+		ours = clientv3.Compare(clientv3.CreateRevision(alive+p.id), "=", 0)
 	}
 	_, err := write(ctx, p.store, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return p.store.kv.Txn(ctx).
-			If(clientv3.Compare(clientv3.LeaseValue(alive+p.id), "=", p.lease)).
+			If(ours).
 			Then(clientv3.OpDelete(nodes+p.id), clientv3.OpDelete(alive+p.id)).
 			Commit()
 	})
@@ -155,19 +170,23 @@ func (s *Store) Nodes(ctx context.Context) ([]lacre.Node, error) {
 			s.log.ErrorContext(ctx, "what a node reported cannot be read", "node", n.ID, "err", err)
 		}
 		n.Alive = heard[n.ID]
+		if n.Revision > resp.Header.Revision { // of before the store was restored
+			n.Revision = 0
+		}
 		all = append(all, n)
 	}
 	return all, nil
 }
 
-// ForgetNodes takes out the nodes that are silent and last reported before a time.
+// ForgetNodes takes out the nodes that are silent and last reported before a time. One whose
+// word cannot be read stays: nobody knows how long it has been silent.
 func (s *Store) ForgetNodes(ctx context.Context, before time.Time) error {
 	all, err := s.Nodes(ctx)
 	if err != nil {
 		return err
 	}
 	for _, n := range all {
-		if n.Alive || n.Reported.After(before) {
+		if n.Alive || n.Reported.IsZero() || n.Reported.After(before) {
 			continue
 		}
 		_, err := write(ctx, s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
@@ -190,17 +209,19 @@ type nodeShape struct {
 	Revision int64          `cbor:"5,keyasint"`
 	Since    int64          `cbor:"6,keyasint"`
 	Failing  []failingShape `cbor:"7,keyasint,omitempty"`
-	Unlisted int            `cbor:"8,keyasint,omitempty"`
+	More     []string       `cbor:"8,keyasint,omitempty"`
+	Unlisted int            `cbor:"9,keyasint,omitempty"`
 }
 
 type failingShape struct {
-	CertificateID string `cbor:"1,keyasint"`
-	Reason        string `cbor:"2,keyasint"`
+	ProjectID     string `cbor:"1,keyasint"`
+	CertificateID string `cbor:"2,keyasint"`
+	Reason        string `cbor:"3,keyasint"`
 }
 
 func encodeNode(id string, n *lacre.Node) (string, error) {
 	shape := nodeShape{Name: n.Name, Instance: n.Instance, Started: n.Started, Reported: n.Reported,
-		Revision: n.Revision, Since: n.Since, Unlisted: n.Unlisted}
+		Revision: n.Revision, Since: n.Since, More: n.More, Unlisted: n.Unlisted}
 	for _, f := range n.Failing {
 		shape.Failing = append(shape.Failing, failingShape(f))
 	}
@@ -223,7 +244,7 @@ func decodeNode(kv *mvccpb.KeyValue) (lacre.Node, error) {
 		return n, err
 	}
 	n.Name, n.Instance, n.Started, n.Reported = shape.Name, shape.Instance, shape.Started, shape.Reported
-	n.Revision, n.Since, n.Unlisted = shape.Revision, shape.Since, shape.Unlisted
+	n.Revision, n.Since, n.More, n.Unlisted = shape.Revision, shape.Since, shape.More, shape.Unlisted
 	for _, f := range shape.Failing {
 		n.Failing = append(n.Failing, lacre.Failing(f))
 	}

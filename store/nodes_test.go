@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func wantNodes(t *testing.T, s *store.Store, want ...lacre.Node) {
 
 func node(name string) lacre.Node {
 	return lacre.Node{ID: name, Name: name + ".example", Started: time.Unix(1, 2).UTC(), Reported: time.Unix(3, 4).UTC(), Alive: true,
-		Proof: lacre.Proof{Revision: 7, Since: 5}}
+		Proof: lacre.Proof{Revision: 1, Since: 1}}
 }
 
 func mustReport(t *testing.T, p *store.Presence, n lacre.Node) {
@@ -54,12 +55,13 @@ func TestNodes(t *testing.T) {
 	s, etcd := external(t, c), etcdClient(t, c)
 	wantNodes(t, s)
 	a, b := node("a"), node("b")
-	b.Instance, b.Failing, b.Unlisted = "i1", []lacre.Failing{{CertificateID: "c1", Reason: "why"}}, 3
+	b.Instance, b.Failing, b.Unlisted = "i1", []lacre.Failing{{ProjectID: "p1", CertificateID: "c1", Reason: "why"}}, 3
+	b.More = []string{"p1"}
 	here, there := s.Presence("a"), external(t, c).Presence("b")
 	mustReport(t, here, a)
 	mustReport(t, there, b)
 	wantNodes(t, s, a, b)
-	a.Revision = 9
+	a.Revision = 2
 	mustReport(t, here, a)
 	wantNodes(t, s, a, b)
 
@@ -79,7 +81,7 @@ func TestNodes(t *testing.T) {
 	silent := a
 	silent.Alive = false
 	wantNodes(t, s, silent, b)
-	a.Revision = 11
+	a.Revision = 3
 	mustReport(t, here, a) // the store is back
 	wantNodes(t, s, a, b)
 
@@ -113,26 +115,71 @@ func TestRenewAfterTheLeaseRanOut(t *testing.T) {
 	wantNodes(t, s, node("a"))
 }
 
-// TestTwoNodesOfOneID: a copied data directory. The later one has the place, and the earlier
-// one is told.
+// TestTwoNodesOfOneID: a copied data directory. The first one has the place as long as it is
+// alive, and neither speaks for the other.
 func TestTwoNodesOfOneID(t *testing.T) {
 	t.Parallel()
-	s := external(t, serve(t, false))
+	c := serve(t, false)
+	s, etcd := external(t, c), etcdClient(t, c)
 	first, second := s.Presence("a"), s.Presence("a")
 	mustReport(t, first, node("a"))
 	later := node("a")
-	later.Revision = 100
+	later.Started = time.Unix(9, 9).UTC()
+	if err := second.Report(t.Context(), &later); !errors.Is(err, store.ErrTaken) {
+		t.Errorf("Report of the second: got %v, want ErrTaken", err)
+	}
+	if err := second.Leave(t.Context()); err != nil {
+		t.Errorf("Leave of the second: %v", err)
+	}
+	wantNodes(t, s, node("a"))
+	if _, err := etcd.Delete(t.Context(), "/lacre/alive/a"); err != nil { // the first one is silent
+		t.Fatal(err)
+	}
 	mustReport(t, second, later)
 	if _, err := first.Renew(t.Context()); !errors.Is(err, store.ErrTaken) {
-		t.Errorf("Renew: got %v, want ErrTaken", err)
+		t.Errorf("Renew of the first: got %v, want ErrTaken", err)
 	}
 	if err := first.Report(t.Context(), new(node("a"))); !errors.Is(err, store.ErrTaken) {
-		t.Errorf("Report: got %v, want ErrTaken", err)
+		t.Errorf("Report of the first: got %v, want ErrTaken", err)
 	}
 	if err := first.Leave(t.Context()); err != nil {
-		t.Errorf("Leave: %v", err)
+		t.Errorf("Leave of the first: %v", err)
 	}
 	wantNodes(t, s, later)
+}
+
+// TestLeaveAfterTheLeaseRanOut: a node that ends in order is gone, also if it was silent.
+func TestLeaveAfterTheLeaseRanOut(t *testing.T) {
+	t.Parallel()
+	c := serve(t, false)
+	s, etcd := external(t, c), etcdClient(t, c)
+	p := s.Presence("a")
+	mustReport(t, p, node("a"))
+	if _, err := etcd.Delete(t.Context(), "/lacre/alive/a"); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := p.Renew(t.Context()); held || err != nil {
+		t.Errorf("Renew: got %t, %v, want false", held, err)
+	}
+	if err := p.Leave(t.Context()); err != nil {
+		t.Errorf("Leave: %v", err)
+	}
+	wantNodes(t, s)
+}
+
+// TestNodesOfARestoredStore: a revision that the store has not come to proves nothing.
+func TestNodesOfARestoredStore(t *testing.T) {
+	t.Parallel()
+	s := external(t, serve(t, false))
+	n := node("a")
+	n.Revision = 60
+	mustReport(t, s.Presence("a"), n)
+	n.Revision = 0
+	wantNodes(t, s, n)
+	for i := range 61 {
+		put(t, s, domain("p1", fmt.Sprint(i)))
+	}
+	wantNodes(t, s, n) // it was not stored either
 }
 
 // TestNodesForgotten: those that have been silent for long, and nobody else.
@@ -140,12 +187,17 @@ func TestNodesForgotten(t *testing.T) {
 	t.Parallel()
 	c := serve(t, false)
 	s, etcd := external(t, c), etcdClient(t, c)
-	for _, name := range []string{"alive", "longago", "silent"} {
+	for _, name := range []string{"alive", "damaged", "longago", "silent"} {
 		n := node(name)
 		if name == "silent" {
 			n.Reported = time.Unix(1000, 0).UTC()
 		}
 		mustReport(t, s.Presence(name), n)
+		if name == "damaged" {
+			if _, err := etcd.Put(t.Context(), "/lacre/node/damaged", "nonsense"); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if name != "alive" {
 			if _, err := etcd.Delete(t.Context(), "/lacre/alive/"+name); err != nil {
 				t.Fatal(err)
@@ -157,7 +209,7 @@ func TestNodesForgotten(t *testing.T) {
 	}
 	left := node("silent")
 	left.Alive, left.Reported = false, time.Unix(1000, 0).UTC()
-	wantNodes(t, s, node("alive"), left)
+	wantNodes(t, s, node("alive"), lacre.Node{ID: "damaged"}, left)
 }
 
 // TestDamagedNode: it is there, and nothing is known of it.

@@ -92,7 +92,7 @@ func TestSilentWatchAsks(t *testing.T) {
 	}
 	later := make(chan int64, 1)
 	time.AfterFunc(200*time.Millisecond, func() { later <- put(t, s, domain(p, "later.example")) })
-	all := collect(t, s, revision+1, 10)
+	all := collect(t, s, revision+1, 30)
 	last := <-later
 	if i := slices.IndexFunc(all, func(c lacre.Change) bool { return c.Put != nil }); i >= 0 {
 		all = all[i:]
