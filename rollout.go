@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -28,7 +29,7 @@ type Placement struct {
 	Node
 	State PlacementState
 	// Shaken tells that the node was seen to present it, in a handshake with itself, since it
-	// last changed. Otherwise it has been held since the node started.
+	// last changed. Otherwise it has been held since the node loaded everything.
 	Shaken bool
 	Reason string // for people; empty when the state says all
 }
@@ -56,24 +57,25 @@ func (s *Service) Rollout(ctx context.Context, by Caller, projectID, id string) 
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.rollout(ctx, c)
-	if err != nil {
-		return nil, err
-	}
 	v, err := s.Store.Version(ctx, projectID, id, c.Version)
-	if _, damaged := errors.AsType[*UnreadableError](err); damaged {
-		return r, nil // no node serves it, and each says so
-	}
-	if err != nil {
+	if _, damaged := errors.AsType[*UnreadableError](err); err != nil && !damaged {
 		return nil, storeError(err)
+	}
+	r, err := s.rollout(ctx, c, s.surroundings(ctx, c))
+	if err != nil || v == nil { // a damaged version no node serves, and each says so
+		return r, err
 	}
 	sum := sha256.Sum256(v.Chain[0])
 	r.Fingerprint = hex.EncodeToString(sum[:])
+	for i := range r.Nodes {
+		p := &r.Nodes[i]
+		p.Shaken = p.State == StateServing && v.Revision > p.Since
+	}
 	return r, nil
 }
 
-// rollout is Rollout without the fingerprint.
-func (s *Service) rollout(ctx context.Context, c *Certificate) (*Rollout, error) {
+// rollout is Rollout without what the version says.
+func (s *Service) rollout(ctx context.Context, c *Certificate, around func() (*surroundings, error)) (*Rollout, error) {
 	r := &Rollout{Certificate: c}
 	if s.Roster == nil {
 		return r, nil
@@ -82,62 +84,79 @@ func (s *Service) rollout(ctx context.Context, c *Certificate) (*Rollout, error)
 	if err != nil {
 		return nil, storeError(err)
 	}
-	instances, err := s.boundInstances(ctx, c, nodes)
-	if err != nil {
-		return nil, err
-	}
 	for _, n := range nodes {
-		r.Nodes = append(r.Nodes, place(c, n, instances))
+		p := place(c, n)
+		if n.Instance != "" {
+			known, err := around()
+			if err != nil {
+				return nil, err
+			}
+			if !known.instances[n.Instance] {
+				continue // it is another project's, and so is what is known of it
+			}
+			if p.State == StateServing && !known.bound[n.Instance] {
+				p.State = StateElsewhere
+			}
+		}
+		r.Nodes = append(r.Nodes, p)
 	}
 	slices.SortFunc(r.Nodes, func(a, b Placement) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	r.Complete = r.serves() && len(r.open()) == 0
 	return r, nil
 }
 
-// boundInstances are the instances in which domains have the certificate. They are looked up
-// only if some node asks for its own.
-func (s *Service) boundInstances(ctx context.Context, c *Certificate, nodes []Node) (map[string]bool, error) {
-	if c.Bound == 0 || !slices.ContainsFunc(nodes, func(n Node) bool { return n.Instance != "" }) {
-		return nil, nil
-	}
-	bound, err := s.Store.Bound(ctx, c.ProjectID, c.ID)
-	if err != nil {
-		return nil, storeError(err)
-	}
-	ids := make([]string, len(bound))
-	for i, b := range bound {
-		ids[i] = b.DomainID
-	}
-	domains, err := s.Store.Domains(ctx, c.ProjectID, ids)
-	if err != nil {
-		return nil, storeError(err)
-	}
-	instances := make(map[string]bool)
-	for _, d := range domains {
-		instances[d.InstanceID] = true
-	}
-	return instances, nil
+// surroundings are the instances of a certificate's project, and those in which a domain has
+// the certificate.
+type surroundings struct{ instances, bound map[string]bool }
+
+// surroundings reads them once, when they are asked for: only nodes that serve one instance
+// make them matter.
+func (s *Service) surroundings(ctx context.Context, c *Certificate) func() (*surroundings, error) {
+	return sync.OnceValues(func() (*surroundings, error) {
+		instances, err := s.Store.Instances(ctx, c.ProjectID)
+		if err != nil {
+			return nil, storeError(err)
+		}
+		bound, err := s.Store.Bound(ctx, c.ProjectID, c.ID)
+		if err != nil {
+			return nil, storeError(err)
+		}
+		ids := make([]string, len(bound))
+		for i, b := range bound {
+			ids[i] = b.DomainID
+		}
+		domains, err := s.Store.Domains(ctx, c.ProjectID, ids)
+		if err != nil {
+			return nil, storeError(err)
+		}
+		out := &surroundings{make(map[string]bool), make(map[string]bool)}
+		for _, i := range instances {
+			out.instances[i.ID] = true
+			out.bound[i.ID] = len(domains) < len(ids) // a damaged domain may be in any of them
+		}
+		for _, d := range domains {
+			out.bound[d.InstanceID] = true
+		}
+		return out, nil
+	})
 }
 
-// place judges one node. What it has once served it serves, also when it has lost the store.
-func place(c *Certificate, n Node, instances map[string]bool) Placement {
-	p := Placement{Node: n}
-	i := slices.IndexFunc(n.Failing, func(f Failing) bool { return f.CertificateID == c.ID })
+// place judges one node by itself. What it has once served it serves, also when it has lost the
+// store.
+func place(c *Certificate, n Node) Placement {
+	p := Placement{Node: n, State: StateServing}
+	i := slices.IndexFunc(n.Failing, func(f Failing) bool { return f.ProjectID == c.ProjectID && f.CertificateID == c.ID })
 	switch {
+	case n.Revision < c.Revision && n.Alive:
+		p.State = StatePending
+	case n.Revision < c.Revision:
+		p.State = StateSilent
 	case c.Bound == 0:
 		p.State = StateUnbound
-	case n.Instance != "" && !instances[n.Instance]:
-		p.State = StateElsewhere
 	case i >= 0:
 		p.State, p.Reason = StateFailing, n.Failing[i].Reason
-	case n.Revision >= c.Revision && n.Unlisted > 0:
-		p.State, p.Reason = StateFailing, fmt.Sprintf("it may be one of %d more certificates that the node does not present", n.Unlisted)
-	case n.Revision >= c.Revision:
-		p.State, p.Shaken = StateServing, c.Revision > n.Since
-	case n.Alive:
-		p.State = StatePending
-	default:
-		p.State = StateSilent
+	case slices.Contains(n.More, c.ProjectID) || n.Unlisted > 0:
+		p.State, p.Reason = StateFailing, "so many certificates fail there that not all are named; this one may be among them"
 	}
 	return p
 }
@@ -171,8 +190,9 @@ func (s *Service) AwaitRollout(ctx context.Context, by Caller, c *Certificate, p
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var last *Rollout
+	around := s.surroundings(ctx, c)
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		r, err := s.rollout(ctx, c)
+		r, err := s.rollout(ctx, c, around)
 		if err == nil {
 			last = r
 		}
@@ -186,10 +206,10 @@ func (r *Rollout) warnings() []string {
 	switch {
 	case r == nil:
 		return []string{"The change is stored; which nodes serve it could not be read."}
-	case r.Certificate.Bound == 0:
-		return []string{"The change is stored; no domain has the certificate, so no node serves it."}
 	case len(r.open()) > 0:
 		return []string{"The change is stored, but not served everywhere: " + some(r.open()) + "."}
+	case r.Certificate.Bound == 0:
+		return []string{"The change is stored; no domain has the certificate, so no node serves it."}
 	case !r.serves():
 		return []string{"The change is stored; there is no node that could serve it."}
 	}

@@ -50,10 +50,10 @@ func at(name string, revision int64, edits ...func(*lacre.Node)) lacre.Node {
 
 func silent(n *lacre.Node) { n.Alive = false }
 
-func failingOn(ids ...string) func(*lacre.Node) {
+func failingOn(project string, ids ...string) func(*lacre.Node) {
 	return func(n *lacre.Node) {
 		for _, id := range ids {
-			n.Failing = append(n.Failing, lacre.Failing{CertificateID: id, Reason: "because"})
+			n.Failing = append(n.Failing, lacre.Failing{ProjectID: project, CertificateID: id, Reason: "because"})
 		}
 	}
 }
@@ -73,7 +73,7 @@ func TestRollout(t *testing.T) {
 	c := w.create(w.upload("web_cert", "www.a.test"))
 	w.attach(c, d, nil)
 	c = w.show(c.ID)
-	now, before := c.Revision, c.Revision-1
+	now, before, other := c.Revision, c.Revision-1, w.instance()
 	in := func(instance string) func(*lacre.Node) { return func(n *lacre.Node) { n.Instance = instance } }
 	for _, test := range []struct {
 		name     string
@@ -86,11 +86,18 @@ func TestRollout(t *testing.T) {
 		{"not loaded yet", at("n", 0), lacre.StatePending, false},
 		{"silent, but not before it served it", at("n", now, silent), lacre.StateServing, true},
 		{"silent before", at("n", before, silent), lacre.StateSilent, false},
-		{"failing", at("n", now, failingOn("other", c.ID)), lacre.StateFailing, false},
-		{"another one fails", at("n", now, failingOn("other")), lacre.StateServing, true},
-		{"too many fail", at("n", now, func(n *lacre.Node) { n.Unlisted = 1 }), lacre.StateFailing, false},
-		{"of its instance", at("n", before, in(d.InstanceID)), lacre.StatePending, false},
-		{"of another instance", at("n", before, in("another")), lacre.StateElsewhere, true},
+		{"failing", at("n", now, failingOn(w.project, "other", c.ID)), lacre.StateFailing, false},
+		{"failing and behind", at("n", before, failingOn(w.project, c.ID)), lacre.StatePending, false},
+		{"another one fails", at("n", now, failingOn(w.project, "other")), lacre.StateServing, true},
+		{"another project's fails", at("n", now, failingOn("p", c.ID)), lacre.StateServing, true},
+		{"too many of the project fail", at("n", now, func(n *lacre.Node) { n.More = []string{"p", w.project} }), lacre.StateFailing, false},
+		{"too many of another fail", at("n", now, func(n *lacre.Node) { n.More = []string{"p"} }), lacre.StateServing, true},
+		{"too many projects fail", at("n", now, func(n *lacre.Node) { n.Unlisted = 1 }), lacre.StateFailing, false},
+		{"of its instance", at("n", now, in(d.InstanceID)), lacre.StateServing, true},
+		{"of its instance, behind", at("n", before, in(d.InstanceID)), lacre.StatePending, false},
+		{"of another instance", at("n", now, in(other.ID)), lacre.StateElsewhere, true},
+		{"of another instance, behind: it may have been bound there", at("n", before, in(other.ID)), lacre.StatePending, false},
+		{"of another instance, silent", at("n", before, in(other.ID), silent), lacre.StateSilent, false},
 	} {
 		nodes.set(test.node, at("a", now))
 		r := w.rollout(c)
@@ -108,13 +115,27 @@ func TestRollout(t *testing.T) {
 	if r := w.rollout(c); !r.Nodes[0].Shaken || r.Nodes[1].Shaken || r.Fingerprint != want {
 		t.Errorf("got %+v, want that the first node shook hands since, the other loaded it, fingerprint %s", r, want)
 	}
+	w.detach(c, d)
+	w.attach(c, d, nil)
+	if c = w.show(c.ID); c.Revision <= now {
+		t.Fatal("binding does not change the certificate")
+	}
+	nodes.set(at("o", c.Revision, func(n *lacre.Node) { n.Since = now }))
+	if r := w.rollout(c); r.Nodes[0].State != lacre.StateServing || r.Nodes[0].Shaken {
+		t.Errorf("after a change that made no version: got %+v, want that it is served, as loaded", r.Nodes[0])
+	}
+	now, before = c.Revision, c.Revision-1
 	nodes.set()
 	if r := w.rollout(c); r.Complete {
 		t.Error("without any node: got complete")
 	}
-	nodes.set(at("n", now, in("another")))
+	nodes.set(at("n", now, in(other.ID)))
 	if r := w.rollout(c); r.Complete {
 		t.Error("with no node that should serve it: got complete")
+	}
+	nodes.set(at("n", before, in("another project's")))
+	if r := w.rollout(c); len(r.Nodes) > 0 {
+		t.Errorf("got %v, want nothing of a node that serves another project", r.Nodes)
 	}
 	nodes.set(at("n", now+10))
 	free := w.create(w.upload("free_cert", "www.a.test"))
@@ -125,7 +146,7 @@ func TestRollout(t *testing.T) {
 	_, err = w.Rollout(t.Context(), w.admin, w.project, c.ID)
 	wantCode(t, err, lacre.CodeUnavailable)
 	nodes.fail(nil)
-	nodes.set(at("n", now, failingOn(c.ID)))
+	nodes.set(at("n", now, failingOn(w.project, c.ID)))
 	w.tap.onRead(func(r lacre.Record) error {
 		if v, ok := r.(*lacre.Version); ok {
 			return &lacre.UnreadableError{Key: "k", Record: v, Err: errors.New("torn")}
@@ -165,7 +186,8 @@ func TestAwaitRollout(t *testing.T) {
 	}{
 		{"all serve it", time.Minute, []lacre.Node{at("a", far), at("b", c.Revision)}, ""},
 		{"one is late", 20 * time.Millisecond, []lacre.Node{at("a", far), at("b", c.Revision-1)}, "b is pending"},
-		{"one fails", 20 * time.Millisecond, []lacre.Node{at("a", far, failingOn(c.ID))}, "a is failing"},
+		{"one fails", 20 * time.Millisecond, []lacre.Node{at("a", far, failingOn(w.project, c.ID))}, "a is failing"},
+		{"one fails, and is silent", time.Minute, []lacre.Node{at("a", far, failingOn(w.project, c.ID), silent)}, "a is failing"},
 		{"nobody waits for a silent one", time.Minute, []lacre.Node{at("a", far), at("b", 1, silent)}, "b is silent"},
 		{"there is none", time.Minute, nil, "no node that could"},
 	} {

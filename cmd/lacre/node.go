@@ -78,6 +78,9 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Tim
 	if n.ring, err = n.unlock(ctx); err != nil {
 		return n, err
 	}
+	if n.roster, err = newRoster(n); err != nil {
+		return n, err
+	}
 	return n, n.makeEdge(ctx, n.ring)
 }
 
@@ -107,9 +110,6 @@ func (n *node) complete(ctx context.Context) (err error) {
 		if ring, err = keyring.Unlock(ctx, n.cfg.masterKey(), n.store); err != nil {
 			return keyHint(err, n.cfg)
 		}
-	}
-	if n.roster, err = newRoster(n); err != nil {
-		return err
 	}
 	n.service = lacre.NewService(lacre.Config{
 		Store: n.store, Sealer: ring, Edge: n.waitFor(), Roster: n.roster, Now: n.now, Log: n.log, History: n.cfg.History,

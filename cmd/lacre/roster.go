@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,15 +20,20 @@ const (
 	nodeIDFile  = "node-id.json"
 	lookEvery   = 20 * time.Millisecond  // between two looks at what the edge has proven
 	reportEvery = 100 * time.Millisecond // at most, however much changes
+	refreshAge  = 5 * time.Minute        // of a report, before it is made again: silence is counted from it
 	renewEvery  = store.AliveFor / 3
 	leaveWithin = 2 * time.Second
-	forgetAfter = 24 * time.Hour // a node that is silent; see docs/operate.md
 )
 
-// roster is what this node knows of the edges over its store: its own at first hand, others by
-// what they report there. An embedded store is nobody else's, so nothing is reported.
+// roster is what this node knows of the edges over its store. An embedded store has one, which
+// is asked; over an external one all report there, this one too.
 type roster struct {
 	node *node
+
+	place *store.Presence // as those that follow, report's after enter
+	said  lacre.Proof     // what is stored; revision -1 when that is not known
+	last  time.Time       // when it was tried
+	taken time.Time       // since when another node has the place; zero if it has not
 
 	mu   sync.Mutex
 	self lacre.Node // without its Proof
@@ -43,11 +48,11 @@ func newRoster(n *node) (*roster, error) {
 		r.self.ID = lacre.NewID()
 		err = writeFile(n.cfg.DataDir, nodeIDFile, r.self.ID, 0o644)
 	}
-	if err == nil && len(r.self.ID) != 32 {
-		err = fmt.Errorf("%s: expected 32 hexadecimal digits", nodeIDFile)
+	if raw, bad := hex.DecodeString(r.self.ID); err == nil && (bad != nil || len(raw) != 16) {
+		err = errors.New("expected 32 hexadecimal digits")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the id of this node: %w", err)
+		return nil, fmt.Errorf("reading the id of this node from %s: %w", nodeIDFile, err)
 	}
 	if r.self.Name == "" {
 		r.self.Name, _ = os.Hostname()
@@ -65,82 +70,113 @@ func (r *roster) own() lacre.Node {
 }
 
 // Nodes implements lacre.Roster.
-func (r *roster) Nodes(ctx context.Context) (all []lacre.Node, err error) {
-	if r.node.shared() {
-		if all, err = r.node.store.Nodes(ctx); err != nil {
-			return nil, err
-		}
+func (r *roster) Nodes(ctx context.Context) ([]lacre.Node, error) {
+	switch {
+	case r.node.shared():
+		return r.node.store.Nodes(ctx)
+	case r.node.edge == nil:
+		return nil, nil
 	}
-	if r.node.edge == nil {
-		return all, nil
-	}
-	own := r.own()
-	all = slices.DeleteFunc(all, func(n lacre.Node) bool { return n.ID == own.ID })
-	return append(all, own), nil
+	return []lacre.Node{r.own()}, nil
 }
 
 // shared tells whether other nodes are over the same store.
 func (n *node) shared() bool { return len(n.cfg.EtcdEndpoints) > 0 }
 
+// enter has the node listed, with nothing proven: before the edge serves anybody, so that
+// nothing is ever served by a node that nobody knows of.
+func (r *roster) enter(ctx context.Context) error {
+	s, err := r.node.opening.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	own := r.own()
+	r.place = s.Presence(own.ID)
+	if err := r.place.Report(ctx, &own); !errors.Is(err, store.ErrTaken) {
+		return err
+	}
+	return nil // it was killed just now, and is still listed
+}
+
 // report tells the other nodes what this edge has proven, whenever that changes, until ctx
 // ends; then it leaves.
 func (r *roster) report(ctx context.Context) {
-	place := r.node.store.Presence(r.own().ID)
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
 		defer cancel()
-		if err := place.Leave(ctx); err != nil {
+		if err := r.place.Leave(ctx); err != nil {
 			r.node.log.Warn("the other nodes could not be told that this one has ended", "err", err)
 		}
 	}()
 	look, renew := time.NewTicker(lookEvery), time.NewTicker(renewEvery)
 	defer look.Stop()
 	defer renew.Stop()
-	var said *lacre.Proof // nil when it has to be said again
-	var last time.Time
-	for resting := false; ; {
-		own, due := r.own(), !resting && time.Since(last) >= reportEvery
-		if due && (said == nil || !reflect.DeepEqual(*said, own.Proof)) {
-			last = time.Now()
-			err := place.Report(ctx, &own)
-			if said = &own.Proof; err != nil {
-				place, said, resting = r.failed(ctx, place, err), nil, true
+	for r.said.Revision = -1; ctx.Err() == nil; {
+		err := r.tell(ctx)
+		if err == nil {
+			select {
+			case <-ctx.Done():
+			case <-look.C:
+			case <-renew.C:
+				err = r.renew(ctx)
 			}
 		}
-		select {
+		if err == nil {
+			continue
+		}
+		r.failed(ctx, err)
+		select { // nothing is gained by trying at once
 		case <-ctx.Done():
-			return
-		case <-look.C:
 		case <-renew.C:
-			resting = false
-			if held, err := place.Renew(ctx); err != nil {
-				place, said = r.failed(ctx, place, err), nil
-			} else if !held {
-				said = nil
-			}
 		}
 	}
 }
 
-// failed is where to report after an error: elsewhere if the place is another node's.
-func (r *roster) failed(ctx context.Context, place *store.Presence, err error) *store.Presence {
-	switch {
-	case errors.Is(err, store.ErrTaken):
-		return r.rename()
-	case ctx.Err() == nil:
-		r.node.log.Warn("what this edge serves could not be reported; will try again", "err", err)
+// tell reports if there is anything to say.
+func (r *roster) tell(ctx context.Context) error {
+	own, age := r.own(), time.Since(r.last)
+	if age < reportEvery || age < refreshAge && reflect.DeepEqual(r.said, own.Proof) {
+		return nil
 	}
-	return place
+	r.last, r.said.Revision = time.Now(), -1
+	err := r.place.Report(ctx, &own)
+	if err == nil {
+		r.said, r.taken = own.Proof, time.Time{}
+	}
+	return err
+}
+
+// renew keeps the node alive. What it said is said again if its place was lost.
+func (r *roster) renew(ctx context.Context) error {
+	held, err := r.place.Renew(ctx)
+	if !held || err != nil {
+		r.said.Revision = -1
+	}
+	return err
+}
+
+// failed deals with an error of reporting. A place that another node has becomes free in time
+// if that one was killed; else it is one with the same id.
+func (r *roster) failed(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case !errors.Is(err, store.ErrTaken):
+		r.node.log.Warn("what this edge serves could not be reported; will try again", "err", err)
+	case r.taken.IsZero():
+		r.taken = time.Now()
+	case time.Since(r.taken) > store.AliveFor+renewEvery:
+		r.rename()
+	}
 }
 
 // rename gives this node another id until it ends: the data directory is a copy of another
 // node's, and neither may speak for the other.
-func (r *roster) rename() *store.Presence {
+func (r *roster) rename() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.self.ID
 	r.self.ID = lacre.NewID()
+	r.place, r.taken = r.node.store.Presence(r.self.ID), time.Time{}
 	r.node.log.Warn("another node has the same id, since its data directory is a copy; this one takes a new id until it is started again",
 		"file", nodeIDFile, "old", old, "new", r.self.ID)
-	return r.node.store.Presence(r.self.ID)
 }

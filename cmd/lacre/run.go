@@ -38,8 +38,14 @@ func (n *node) listen(ctx context.Context) error {
 func (n *node) run(ctx context.Context, started func() error) error {
 	background, stop := context.WithCancel(context.Background())
 	defer stop()
-	n.startEdge(background)
-	err := n.complete(ctx)
+	var err error
+	if n.edge != nil && n.shared() {
+		err = n.roster.enter(ctx)
+	}
+	if err == nil {
+		n.startEdge(background)
+		err = n.complete(ctx)
+	}
 	if err == nil {
 		n.start(background)
 		err = n.warm(ctx)
@@ -150,12 +156,12 @@ func (n *node) keepAudits(ctx context.Context) {
 	}
 }
 
-// forgetNodes takes out the nodes that have been silent for long, once an hour.
+// forgetNodes takes out the nodes that have been silent for long, once a minute.
 func (n *node) forgetNodes(ctx context.Context) {
-	tick := time.NewTicker(time.Hour)
+	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
-		if err := n.store.ForgetNodes(ctx, n.now().Add(-forgetAfter)); err != nil && ctx.Err() == nil {
+		if err := n.store.ForgetNodes(ctx, n.now().Add(-n.cfg.ForgetNode)); err != nil && ctx.Err() == nil {
 			n.log.Warn("nodes that are gone could not be forgotten", "err", err)
 		}
 		select {
