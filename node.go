@@ -15,7 +15,7 @@ type Proof struct {
 	Since    int64     // store revision that the edge had loaded when it last did
 	Failing  []Failing // at most MaxFailing of one project, of MaxFailingProjects
 	More     []string  // projects of which more certificates fail than are named
-	Unlisted int       // projects with certificates that fail, none of which is named
+	Unlisted int       // projects with certificates that fail, none of which is named: they come after those in Failing
 }
 
 // How much of what fails an edge names.

@@ -71,6 +71,9 @@ func (h *holdings) presenting(c claim) (s *site, why string) {
 	}
 	for s := range of.more {
 		if h.serves(s) {
+			delete(of.more, s) // the same one the next time
+			of.more[of.site] = struct{}{}
+			of.site = s
 			return s, ""
 		}
 	}
@@ -140,11 +143,11 @@ func (h *holdings) fetchAll(ctx context.Context, all []*served, takes takes) err
 // is marked damaged and is no error: it concerns nobody else.
 func (h *holdings) received(ctx context.Context, c *served, l lacre.Latest, takes takes) error {
 	for _, bad := range l.Damaged {
-		h.markCertificate(c, 0, bad)
+		h.markCertificate(c, 0, numberOf(bad), bad)
 	}
 	switch {
 	case isDamage(l.Err):
-		h.markCertificate(c, 0, l.Err)
+		h.markCertificate(c, 0, 0, l.Err)
 		return nil
 	case l.Err != nil:
 		return fmt.Errorf("reading certificate %s: %w", c.key.id, l.Err)
@@ -178,7 +181,7 @@ func (h *holdings) rotate(ctx context.Context, v *lacre.Version) error {
 func (h *holdings) offerNewest(ctx context.Context, c *served, v *lacre.Version, takes takes) error {
 	served, err := h.offer(ctx, c, v, takes)
 	if served {
-		h.undamaged(c)
+		h.undamaged(c, v.Number)
 	}
 	return err
 }
@@ -202,7 +205,7 @@ func different(old *version, v *lacre.Version) bool {
 // before, or something that takes prefers.
 func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes takes) (served bool, err error) {
 	if len(v.Chain) == 0 || v.Facts.Algorithm == keypair.SM2 && len(v.SignChain) == 0 {
-		h.markCertificate(c, v.Revision, errors.New("the version has no leaf"))
+		h.markCertificate(c, v.Revision, v.Number, errors.New("the version has no leaf"))
 		return false, nil
 	}
 	old := c.current.Load()
@@ -212,7 +215,7 @@ func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes
 	next := newVersion(c, v, &h.bundles)
 	if old != nil {
 		if _, err := h.edge.keys.openCold(ctx, next); err != nil {
-			h.markCertificate(c, v.Revision, err)
+			h.markCertificate(c, v.Revision, v.Number, err)
 			return false, ctx.Err()
 		}
 	}
@@ -234,11 +237,12 @@ func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes
 	return true, nil
 }
 
-// undamaged forgets earlier damage: the newest version is served.
-func (h *holdings) undamaged(c *served) {
+// undamaged forgets damage of the versions up to a number, which is served. That of a newer
+// one stays: a compare knows only what was there when it began.
+func (h *holdings) undamaged(c *served, number int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, was := h.damaged["certificate/"+c.key.id]; was {
+	if d, was := h.damaged["certificate/"+c.key.id]; was && d.number <= number {
 		delete(h.damaged, "certificate/"+c.key.id)
 		h.edge.prover.add(claim{certificate: c})
 	}

@@ -42,3 +42,8 @@ func (e *Edge) KeysOpen() int {
 	defer e.keys.mu.Unlock()
 	return len(e.keys.ring)
 }
+
+// Claim has it proven that a certificate is presented.
+func (e *Edge) Claim(project, id string) {
+	e.prover.add(claim{certificate: e.heldVersion(project, id).served})
+}

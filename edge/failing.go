@@ -65,6 +65,13 @@ func (f *failures) remove(c claim) {
 	p := f.projects[c.certificate.key.project]
 	delete(p.listed, c.certificate)
 	delete(p.others, c.certificate)
+	for next := range p.others {
+		if len(p.listed) < lacre.MaxFailing {
+			delete(p.others, next)
+			p.listed[next] = struct{}{}
+		}
+		break
+	}
 	if len(p.listed)+len(p.others) == 0 {
 		delete(f.projects, c.certificate.key.project)
 	}

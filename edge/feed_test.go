@@ -19,6 +19,7 @@ type faulty struct {
 	load    error                                    // of AllDomains
 	held    chan chan struct{}                       // gets a gate once AllDomains has read everything
 	read    map[string]error                         // of LatestVersions, by certificate
+	stale   map[string]*lacre.Version                // LatestVersions knows nothing newer
 	older   map[string]*lacre.Version                // LatestVersions falls back to it and reports damage
 	crl     error                                    // of LatestRevocations
 	change  func(lacre.Change) (lacre.Change, error) // of Watch
@@ -79,6 +80,9 @@ func (f *faulty) LatestVersions(ctx context.Context, projectID string, ids []str
 func (f *faulty) latest(id string, l lacre.Latest) lacre.Latest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if stale := f.stale[id]; stale != nil {
+		return lacre.Latest{Version: stale}
+	}
 	if older := f.older[id]; older != nil {
 		return lacre.Latest{Version: older, Damaged: []*lacre.UnreadableError{{Record: older, Key: "test", Err: errFault}}}
 	}
@@ -117,7 +121,7 @@ func (f *faulty) endWatch(err error) {
 }
 
 func newFaultyWorld(t *testing.T, edits ...func(*edge.Config)) (*world, *faulty) {
-	f := &faulty{Feed: shared, read: map[string]error{}, older: map[string]*lacre.Version{}}
+	f := &faulty{Feed: shared, read: map[string]error{}, older: map[string]*lacre.Version{}, stale: map[string]*lacre.Version{}}
 	w := newWorld(t, append([]func(*edge.Config){func(c *edge.Config) {
 		c.Feed = f
 		c.Timeouts.Retry, c.Timeouts.Compare = 20*time.Millisecond, time.Hour

@@ -41,6 +41,7 @@ type damage struct {
 	err         error
 	certificate *served // whose newest version could not be read or opened; else nil
 	revision    int64   // that brought it, 0 when that is not known
+	number      int     // of that version, 0 when that is not known
 }
 
 // counts is for Status: how many certificates are held, how many records are damaged.
@@ -226,13 +227,21 @@ func (h *holdings) markUnreadable(bad *lacre.UnreadableError, revision int64) {
 	c := h.certificates[of]
 	h.mu.Unlock()
 	if c != nil {
-		h.markCertificate(c, revision, bad)
+		h.markCertificate(c, revision, numberOf(bad), bad)
 	}
 }
 
+// numberOf is the number of a version that cannot be read, 0 of anything else.
+func numberOf(bad *lacre.UnreadableError) int {
+	if v, ok := bad.Record.(*lacre.Version); ok {
+		return v.Number
+	}
+	return 0
+}
+
 // markCertificate notes that the newest version of c cannot be read or opened.
-func (h *holdings) markCertificate(c *served, revision int64, err error) {
-	h.markAs("certificate/"+c.key.id, damage{err: err, certificate: c, revision: revision})
+func (h *holdings) markCertificate(c *served, revision int64, number int, err error) {
+	h.markAs("certificate/"+c.key.id, damage{err: err, certificate: c, revision: revision, number: number})
 }
 
 // mark notes damage for Status and the log. The error says where, never what was in it.
@@ -242,7 +251,9 @@ func (h *holdings) markAs(what string, d damage) {
 	h.edge.log.Error("damaged; the last good value stays", "what", what, "err", d.err)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.damaged[what] = d
+	if h.damaged[what].number <= d.number { // else it is of a newer version
+		h.damaged[what] = d
+	}
 	if d.certificate != nil {
 		h.edge.prover.add(claim{certificate: d.certificate})
 	}

@@ -179,7 +179,10 @@ func (p *prover) note(u *unproven, why string) bool {
 	if len(p.queue) > 0 && p.queue[0] == u {
 		p.queue = p.queue[1:]
 	}
-	if why == "" {
+	switch {
+	case why == superseded && len(p.queue) > 0:
+		return false // what failed before fails until what took its place is proven
+	case why == "" || why == superseded:
 		p.failing.remove(u.claim)
 		return false
 	}
@@ -217,12 +220,15 @@ func (p *prover) failures() int {
 	return len(p.failing.why)
 }
 
+// superseded says of a claim that it is out of date: what takes its place is a claim of its own.
+const superseded = "superseded"
+
 // disprove shakes hands with the edge as a client that takes the claim's certificate and no
 // other, and returns what speaks against the claim, "" if nothing does.
 func (e *Edge) disprove(c claim) string {
 	s, why := e.holdings.presenting(c)
 	if s == nil {
-		return why
+		return cmp.Or(why, superseded)
 	}
 	v := c.certificate.current.Load()
 	if v == nil {
@@ -238,13 +244,15 @@ func (e *Edge) disprove(c claim) string {
 	x := &explanation{edge: e, project: s.project, tlcp: v.isSM2()}
 	outcome, leaf, err := x.rehearsal(helloFor(v, host, max(e.cfg.MinTLS, s.minTLS)))
 	if now, _ := e.holdings.presenting(c); now != s || c.certificate.current.Load() != v {
-		return "" // it has changed meanwhile, and is proven anew
+		return superseded
 	}
 	switch {
 	case err != nil:
 		return "no client hello can be made: " + err.Error()
 	case outcome.Result != "ok":
 		return fmt.Sprintf("a handshake ends with %s: %s", outcome.Result, cmp.Or(x.why, outcome.Reason))
+	case x.decision.version != v:
+		return "another version is presented"
 	case leaf == nil: // encrypted: what crypto/tls was given to present stands for it
 		leaf = x.decision.key.certificate.Certificate[0]
 	}

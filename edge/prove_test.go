@@ -284,6 +284,56 @@ func TestProofWhileAKeyIsSlow(t *testing.T) {
 	}
 }
 
+// TestProofAfterAStaleCompare: what was read before the newest version came ends no damage of
+// that.
+func TestProofAfterAStaleCompare(t *testing.T) {
+	w, f := newFaultyWorld(t)
+	_, c := w.site("a.test")
+	w.serial("a.test")
+	before, err := shared.Version(t.Context(), w.project, c.ID, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.box.broken.Store(true)
+	c.Version++
+	w.refused(c, w.version(c.ID, c.Version, w.leaf([]string{"a.test"})))
+	f.set(func() { f.stale[c.ID] = before })
+	for range 3 {
+		if err := w.edge.Repair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if failing := w.proves(c.Revision); len(failing) != 1 {
+		t.Errorf("got failing %v while version 1 is served, want it", failing)
+	}
+	if err := w.edge.Applied(t.Context(), c.Revision); err == nil {
+		t.Error("Applied: got no error while version 1 is served")
+	}
+}
+
+// TestProofOfManyDomains: whichever of them is looked at, what is seen counts.
+func TestProofOfManyDomains(t *testing.T) {
+	w := newWorld(t)
+	_, other := w.site("o.test")
+	c := w.certificate(w.leaf([]string{"*.test"}))
+	w.domain("off.test", []*lacre.Certificate{c}, func(d *lacre.Domain) { d.HTTPSPort = -1 })
+	var last *lacre.Domain
+	for i := range 8 {
+		last = w.domain(fmt.Sprintf("on%d.test", i), []*lacre.Certificate{c})
+	}
+	w.proves(last.Revision)
+	w.edge.Mix(w.project, c.ID, other.ID)
+	w.edge.Claim(w.project, c.ID)
+	eventually(t, "the wrong leaf is seen", func() bool { return len(w.edge.Proof().Failing) == 1 })
+	for range 20 {
+		w.edge.Claim(w.project, c.ID)
+		if failing := w.proves(last.Revision); len(failing) != 1 {
+			t.Fatalf("got failing %v, want it for as long as it fails", failing)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
 // TestProofAfterHistoryIsGone: while everything is loaded again nothing is proven, and what was
 // loaded is not proven one by one afterwards.
 func TestProofAfterHistoryIsGone(t *testing.T) {

@@ -53,6 +53,19 @@ func TestProverQueue(t *testing.T) {
 	if p.unprovenClaims() != 1 {
 		t.Error("a handshake from before a change proves what has changed since")
 	}
+	p.note(p.next(), "broken")
+	p.add(a)
+	p.add(b)
+	p.note(p.next(), superseded)
+	if p.failures() != 1 {
+		t.Error("what took the place of a claim is proven before its turn")
+	}
+	p.note(p.next(), "")
+	p.retry()
+	if p.note(p.next(), superseded); p.failures() != 0 {
+		t.Error("a claim that is out of date fails for ever")
+	}
+	p.add(a)
 	old := p.next()
 	p.stop()
 	p.begin(2, []*served{b.certificate})

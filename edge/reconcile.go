@@ -61,6 +61,9 @@ func (h *holdings) reconcile(ctx context.Context, last bool) (int64, error) {
 	defer h.comparing.Unlock()
 	h.remember()
 	defer h.forget()
+	if last {
+		h.forgetNumbers()
+	}
 
 	// Certificates first: in the order of their keys they are read several times as fast
 	// as one domain's after the other. What changes until the domains are read is new to
@@ -81,6 +84,16 @@ func (h *holdings) reconcile(ctx context.Context, last bool) (int64, error) {
 	}
 	h.sweep()
 	return min(begin, revision), nil
+}
+
+// forgetNumbers lets any version end damage: a store that was restored may have gone back.
+func (h *holdings) forgetNumbers() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for what, d := range h.damaged {
+		d.number = 0
+		h.damaged[what] = d
+	}
 }
 
 // compareAll is the part of reconcile about the domains. It returns their revision.

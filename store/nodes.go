@@ -79,12 +79,14 @@ func (p *Presence) put(ctx context.Context, n *lacre.Node) (int64, error) {
 
 // enter takes the place under a new lease, unless another node has it.
 func (p *Presence) enter(ctx context.Context, value string) (int64, error) {
+	p.lease = 0
+	lease, err := write(ctx, p.store, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
+		return p.store.lease.Grant(ctx, int64(AliveFor/time.Second))
+	})
+	if err != nil {
+		return 0, err
+	}
 	resp, err := write(ctx, p.store, func(ctx context.Context) (*clientv3.TxnResponse, error) {
-		lease, err := p.store.lease.Grant(ctx, int64(AliveFor/time.Second))
-		if err != nil {
-			return nil, err
-		}
-		p.lease = lease.ID
 		return p.store.kv.Txn(ctx).
 			If(clientv3.Compare(clientv3.CreateRevision(alive+p.id), "=", 0)).
 			Then(clientv3.OpPut(nodes+p.id, value),
@@ -93,12 +95,11 @@ func (p *Presence) enter(ctx context.Context, value string) (int64, error) {
 	})
 	switch {
 	case err != nil:
-		p.lease = 0
 		return 0, err
 	case !resp.Succeeded:
-		p.lease = 0
 		return 0, ErrTaken
 	}
+	p.lease = lease.ID
 	return resp.Header.Revision, nil
 }
 
@@ -108,8 +109,9 @@ func (p *Presence) Renew(ctx context.Context) (bool, error) {
 	if p.lease == 0 {
 		return false, nil
 	}
+	lease := p.lease
 	_, err := ask(ctx, p.store, func(ctx context.Context) (*clientv3.LeaseKeepAliveResponse, error) {
-		return p.store.lease.KeepAliveOnce(ctx, p.lease)
+		return p.store.lease.KeepAliveOnce(ctx, lease)
 	})
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		p.lease = 0
@@ -133,18 +135,19 @@ func (p *Presence) Renew(ctx context.Context) (bool, error) {
 
 // Leave takes the node out, which serves no more, unless another one has its place.
 func (p *Presence) Leave(ctx context.Context) error {
-	ours := clientv3.Compare(clientv3.LeaseValue(alive+p.id), "=", p.lease)
-	if p.lease == 0 {
-		ours = clientv3.Compare(clientv3.CreateRevision(alive+p.id), "=", 0)
-	}
-	_, err := write(ctx, p.store, func(ctx context.Context) (*clientv3.TxnResponse, error) {
-		return p.store.kv.Txn(ctx).
-			If(ours).
-			Then(clientv3.OpDelete(nodes+p.id), clientv3.OpDelete(alive+p.id)).
-			Commit()
-	})
-	if err != nil {
-		return fmt.Errorf("leaving: %w", err)
+	for _, ours := range []clientv3.Cmp{
+		clientv3.Compare(clientv3.LeaseValue(alive+p.id), "=", p.lease),
+		clientv3.Compare(clientv3.CreateRevision(alive+p.id), "=", 0), // its lease ran out
+	} {
+		_, err := write(ctx, p.store, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+			return p.store.kv.Txn(ctx).
+				If(ours).
+				Then(clientv3.OpDelete(nodes+p.id), clientv3.OpDelete(alive+p.id)).
+				Commit()
+		})
+		if err != nil {
+			return fmt.Errorf("leaving: %w", err)
+		}
 	}
 	return nil
 }
