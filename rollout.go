@@ -62,7 +62,7 @@ func (s *Service) Rollout(ctx context.Context, by Caller, projectID, id string) 
 		return nil, storeError(err)
 	}
 	r, err := s.rollout(ctx, c, s.surroundings(ctx, c))
-	if err != nil || v == nil { // a damaged version no node serves, and each says so
+	if err != nil || v == nil || len(v.Chain) == 0 { // a damaged version no node serves, and each says so
 		return r, err
 	}
 	sum := sha256.Sum256(v.Chain[0])
@@ -155,7 +155,7 @@ func place(c *Certificate, n Node) Placement {
 		p.State = StateUnbound
 	case i >= 0:
 		p.State, p.Reason = StateFailing, n.Failing[i].Reason
-	case slices.Contains(n.More, c.ProjectID) || n.Unlisted > 0:
+	case slices.Contains(n.More, c.ProjectID), n.Unlisted > 0 && c.ProjectID > n.Failing[len(n.Failing)-1].ProjectID:
 		p.State, p.Reason = StateFailing, "so many certificates fail there that not all are named; this one may be among them"
 	}
 	return p

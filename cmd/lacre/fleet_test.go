@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -55,7 +56,13 @@ func (w *world) wantStates(id, want string) {
 			w.t.Logf("the rollout says %q, want %q", last, want)
 		}
 	}()
-	eventually(w.t, "the rollout", func() bool { last = w.states(id); return last == want })
+	eventually(w.t, "the rollout", func() bool {
+		if last = w.states(id); last == want {
+			return true
+		}
+		time.Sleep(200 * time.Millisecond) // the others in this package need the processor
+		return false
+	})
 }
 
 // TestFleet: three nodes over an etcd cluster. A modification that waits is served by all of
@@ -80,7 +87,7 @@ func TestFleet(t *testing.T) {
 		defer func() { w.prefer = "" }()
 		return strings.Join(w.ask("PUT", "/certificates/"+s.id, s.upload(w.leaf(s.host, n)), 200).header.Values("X-Lacre-Warning"), "; ")
 	}
-	for n := 2; n < 12; n++ {
+	for n := 2; n < 6; n++ {
 		if warned := modify(n, "wait=60"); warned != "" {
 			t.Errorf("modification %d: got warned %q, want that all nodes serve it", n, warned)
 		}
@@ -92,7 +99,7 @@ func TestFleet(t *testing.T) {
 	}
 
 	c.signal(syscall.SIGSTOP)
-	if warned := modify(12, "wait=1"); !strings.Contains(warned, "c is pending") || strings.Contains(warned, "b is") {
+	if warned := modify(6, "wait=1"); !strings.Contains(warned, "c is pending") || strings.Contains(warned, "b is") {
 		t.Errorf("with c stopped: got warned %q, want that c is pending", warned)
 	}
 	w.wantStates(s.id, "false, a serving handshake, b serving handshake, c silent") // after 15 s

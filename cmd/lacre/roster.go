@@ -92,22 +92,30 @@ func (r *roster) enter(ctx context.Context) error {
 	}
 	own := r.own()
 	r.place = s.Presence(own.ID)
-	if err := r.place.Report(ctx, &own); !errors.Is(err, store.ErrTaken) {
-		return err
+	err = r.place.Report(ctx, &own)
+	switch {
+	case errors.Is(err, store.ErrTaken): // it was killed just now, and is still listed
+	case err != nil: // a store that is full must not keep an edge from serving
+		r.node.log.Error("this node serves and is not listed: rollouts do not know of it until it can report", "err", err)
 	}
-	return nil // it was killed just now, and is still listed
+	return ctx.Err()
+}
+
+// leave takes the node out, which has ended.
+func (r *roster) leave() {
+	if r == nil || r.place == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
+	defer cancel()
+	if err := r.place.Leave(ctx); err != nil {
+		r.node.log.Warn("the other nodes could not be told that this one has ended", "err", err)
+	}
 }
 
 // report tells the other nodes what this edge has proven, whenever that changes, until ctx
-// ends; then it leaves.
+// ends.
 func (r *roster) report(ctx context.Context) {
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
-		defer cancel()
-		if err := r.place.Leave(ctx); err != nil {
-			r.node.log.Warn("the other nodes could not be told that this one has ended", "err", err)
-		}
-	}()
 	look, renew := time.NewTicker(lookEvery), time.NewTicker(renewEvery)
 	defer look.Stop()
 	defer renew.Stop()
@@ -128,6 +136,7 @@ func (r *roster) report(ctx context.Context) {
 		select { // nothing is gained by trying at once
 		case <-ctx.Done():
 		case <-renew.C:
+			r.renew(ctx) // a store that is full keeps it alive
 		}
 	}
 }

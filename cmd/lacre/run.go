@@ -63,6 +63,7 @@ func (n *node) run(ctx context.Context, started func() error) error {
 	n.drain()
 	stop()
 	n.parts.Wait() // nobody uses the store any more
+	n.roster.leave()
 	return errors.Join(err, n.close())
 }
 
