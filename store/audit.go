@@ -73,7 +73,8 @@ func turned(digits string) (string, error) {
 	return hex.EncodeToString(raw), nil
 }
 
-// PruneAudits deletes the audit rows that are older than before, in every project (to the nanosecond).
+// PruneAudits deletes the audit rows that are older than before, in every project: to the
+// nanosecond, and those that are packed by the newest of their pack, which is of the same day.
 // etcd deletes nothing by age itself: call it now and then.
 func (s *Store) PruneAudits(ctx context.Context, before time.Time) error {
 	_, ids, err := s.projectIDs(ctx)
