@@ -64,7 +64,7 @@ func TestPreferWait(t *testing.T) {
 		applied, warned string
 	}{
 		{"", 1, "", ""},
-		{"wait=1", 1 << 40, "wait=1", ""},
+		{"wait=50", 1 << 40, "wait=50", ""},
 		{"respond-async, WAIT = \"100\" ; x=y", 1 << 40, "wait=60", ""},
 		{"wait=1", 1, "wait=1", "edge-b is pending"},
 		{"wait=0", 1, "", ""},
@@ -79,7 +79,7 @@ func TestPreferWait(t *testing.T) {
 		if got.Header.Get("Preference-Applied") != c.applied || (c.warned == "") != (warned == "") || !strings.Contains(warned, c.warned) {
 			t.Errorf("Prefer: %s: got applied %q, warned %q, want %q, %q", c.prefer, got.Header.Get("Preference-Applied"), warned, c.applied, c.warned)
 		}
-		if waited := took >= time.Second; waited != (c.warned != "") {
+		if c.warned != "" && took < time.Second || took > 20*time.Second {
 			t.Errorf("Prefer: %s: took %v", c.prefer, took)
 		}
 	}
