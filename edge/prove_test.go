@@ -350,8 +350,8 @@ func TestProofAfterHistoryIsGone(t *testing.T) {
 		t.Errorf("got %+v while it is loaded, want nothing", p)
 	}
 	f.set(func() { f.load = nil })
-	if failing := w.proves(revision); len(failing) > 0 || w.edge.Proof().Since < revision {
-		t.Errorf("got failing %v, loaded at %d, want nothing, %d or later", failing, w.edge.Proof().Since, revision)
+	if failing := w.proves(revision); len(failing) > 0 || w.edge.Proof().Since < d.Revision {
+		t.Errorf("got failing %v, loaded at %d, want nothing, %d or later", failing, w.edge.Proof().Since, d.Revision)
 	}
 }
 
