@@ -41,6 +41,7 @@ type Node struct {
 	ID       string // 32 lower-case hexadecimal digits
 	Name     string // as its operator calls it
 	Instance string // the only one whose domains it serves; empty serves all
+	Project  string // of that instance; empty as long as it is not known
 	Started  time.Time
 	Reported time.Time // by its own clock
 	Alive    bool      // it was heard of in the last seconds

@@ -129,8 +129,9 @@ type Edge struct {
 	running  *running
 	secure   *http.Server
 	plain    *http.Server
-	access   *accessLog         // nil writes none
-	stop     context.CancelFunc // ends what outlives a request at Shutdown
+	access   *accessLog             // nil writes none
+	project  atomic.Pointer[string] // of Config.Instance, see Project
+	stop     context.CancelFunc     // ends what outlives a request at Shutdown
 	stopped  context.Context
 }
 
@@ -217,6 +218,15 @@ func (e *Edge) Applied(ctx context.Context, revision int64) error {
 		return err
 	}
 	return e.holdings.unserved(revision)
+}
+
+// Project is the project whose instance the edge is restricted to, empty if it is not, or as
+// long as that instance has not been found.
+func (e *Edge) Project() string {
+	if p := e.project.Load(); p != nil {
+		return *p
+	}
+	return ""
 }
 
 // Shutdown stops accepting, lets requests in flight finish and closes idle

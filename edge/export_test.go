@@ -47,3 +47,13 @@ func (e *Edge) KeysOpen() int {
 func (e *Edge) Claim(project, id string) {
 	e.prover.add(claim{certificate: e.heldVersion(project, id).served})
 }
+
+// Claims is how many claims fail.
+func (e *Edge) Claims() (n int) {
+	e.prover.mu.Lock()
+	defer e.prover.mu.Unlock()
+	for _, sites := range e.prover.failing.why {
+		n += len(sites)
+	}
+	return n
+}

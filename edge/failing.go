@@ -12,15 +12,16 @@ import (
 type failures struct {
 	why      map[*served]map[*site]string // of each claim
 	projects map[string]*projectFailures
-	report   lacre.Proof // only what failures know of it
-	stale    bool        // report is
+	domains  map[string]string // projects, by the domains of which the record is damaged
+	report   lacre.Proof       // only what failures know of it
+	stale    bool              // report is
 }
 
 // projectFailures are the certificates of one project, those first to fail by name.
 type projectFailures struct{ listed, others map[*served]struct{} }
 
 func newFailures() failures {
-	return failures{why: make(map[*served]map[*site]string), projects: make(map[string]*projectFailures)}
+	return failures{why: make(map[*served]map[*site]string), projects: make(map[string]*projectFailures), domains: make(map[string]string)}
 }
 
 // add notes why a claim fails, and tells whether that is news.
@@ -96,6 +97,11 @@ func (f *failures) proof() lacre.Proof {
 			f.report.More = append(f.report.More, id)
 		}
 	}
+	for _, project := range f.domains { // which certificates it should have nobody knows
+		f.report.More = append(f.report.More, project)
+	}
+	slices.Sort(f.report.More)
+	f.report.More = slices.Compact(f.report.More)
 	slices.SortFunc(f.report.Failing, lacre.Failing.Compare)
 	return f.report
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"lacre"
@@ -111,7 +112,7 @@ func (h *holdings) elsewhere(d *lacre.Domain) bool {
 	if h.edge.cfg.Instance == "" || d.InstanceID == h.edge.cfg.Instance {
 		return false
 	}
-	delete(h.damaged, "domain/"+d.ID) // its instance is known only now
+	h.readable(d.ID) // its instance is known only now
 	return true
 }
 
@@ -144,7 +145,7 @@ func (h *holdings) install(next *site, last bool) {
 		return
 	}
 	h.sites[next.id] = next
-	delete(h.damaged, "domain/"+next.id)
+	h.readable(next.id)
 	for _, c := range next.slots {
 		c.named(next)
 	}
@@ -167,6 +168,12 @@ func (h *holdings) install(next *site, last bool) {
 	h.release(old)
 }
 
+// readable forgets damage of a domain. It needs mu.
+func (h *holdings) readable(id string) {
+	delete(h.damaged, "domain/"+id)
+	h.edge.prover.domain(id, "", false)
+}
+
 // removeDomain stops serving a domain; whoever else claims its host takes over.
 func (h *holdings) removeDomain(id string) {
 	h.mu.Lock()
@@ -174,7 +181,7 @@ func (h *holdings) removeDomain(id string) {
 	if h.removed != nil {
 		h.removed[id] = struct{}{}
 	}
-	delete(h.damaged, "domain/"+id)
+	h.readable(id)
 	if old := h.sites[id]; old != nil {
 		delete(h.sites, id)
 		h.edge.index.remove(old)
@@ -197,6 +204,11 @@ func (h *holdings) clear() {
 	for _, c := range h.certificates {
 		h.drop(c)
 	}
+	for what := range h.damaged {
+		if id, ok := strings.CutPrefix(what, "domain/"); ok {
+			h.readable(id)
+		}
+	}
 	clear(h.damaged)
 }
 
@@ -214,6 +226,7 @@ func (h *holdings) markUnreadable(bad *lacre.UnreadableError, revision int64) {
 	switch r := bad.Record.(type) {
 	case *lacre.Domain:
 		h.mark("domain/"+r.ID, bad)
+		h.edge.prover.domain(r.ID, r.ProjectID, true)
 		return
 	case *lacre.Version:
 		of = certificateKey{r.ProjectID, r.CertificateID}

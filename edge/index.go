@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"lacre"
 	"lacre/keypair"
 )
 
@@ -132,10 +133,17 @@ func (x *index) anyHostOf(s *site) string {
 	if !wildcard {
 		return s.host
 	}
-	for _, label := range "0123456789abcdefghijklmnopqrstuvwxyz" { // of one letter: the longest pattern has no room for more
-		if host := string(label) + rest; x.resolve(host) == s {
+	labels := strings.Split("0123456789abcdefghijklmnopqrstuvwxyz", "")
+	if random := lacre.NewID()[:12]; len(random)+len(rest) <= maxHost { // which nobody can have taken
+		labels = append([]string{random}, labels...)
+	}
+	for _, label := range labels {
+		if host := label + rest; x.resolve(host) == s {
 			return host
 		}
 	}
 	return ""
 }
+
+// maxHost is the longest host name (RFC 1035 section 2.3.4, without the root).
+const maxHost = 253

@@ -179,11 +179,20 @@ func (p *prover) note(u *unproven, why string) bool {
 	if len(p.queue) > 0 && p.queue[0] == u {
 		p.queue = p.queue[1:]
 	}
+	anywhere := claim{certificate: u.certificate}
 	switch {
+	case why == unreachedReason: // that is so of the certificate, however many domains it has
+		if u.site != nil {
+			p.failing.remove(u.claim)
+		}
+		return p.failing.add(anywhere, why)
 	case why == superseded && len(p.queue) > 0:
 		return false // what failed before fails until what took its place is proven
 	case why == "" || why == superseded:
 		p.failing.remove(u.claim)
+		if why == "" && p.failing.why[u.certificate][nil] == unreachedReason {
+			p.failing.remove(anywhere)
+		}
 		return false
 	}
 	return p.failing.add(u.claim, why)
@@ -204,6 +213,21 @@ func (e *Edge) Proof() lacre.Proof {
 		proof.Revision = min(s.Changed, p.queue[0].after)
 	}
 	return proof
+}
+
+// domain notes whether the record of a domain is damaged.
+func (p *prover) domain(id, project string, damaged bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, was := p.failing.domains[id]; was == damaged {
+		return
+	}
+	p.failing.stale = true
+	if damaged {
+		p.failing.domains[id] = project
+	} else {
+		delete(p.failing.domains, id)
+	}
 }
 
 // unprovenClaims is how many claims wait.
@@ -236,7 +260,7 @@ func (e *Edge) disprove(c claim) string {
 	}
 	host := e.index.anyHostOf(s)
 	if host == "" {
-		return "" // each name that the wildcard stands for may have a domain of its own
+		return "every name that its wildcard could be asked for by has a domain of its own"
 	}
 	if v.opened.Load() == nil {
 		defer e.prover.leave(v)

@@ -202,16 +202,76 @@ func TestProofOfTheNextInLine(t *testing.T) {
 func TestProofOfWildcards(t *testing.T) {
 	w := newWorld(t)
 	long := "*." + strings.Repeat(strings.Repeat("a", 63)+".", 3) + strings.Repeat("a", 59) // 253 bytes
-	for _, host := range []string{"*.a.test", long} {
+	for host, taken := range map[string]string{"*.a.test": "0123456789abcdefghijklmnopqrstuvwxyz", long: "0"} {
 		d, _ := w.site(host)
 		mine := w.project
 		w.tenant()
-		other := w.domain("0"+host[1:], []*lacre.Certificate{w.certificate(w.leaf([]string{"0" + host[1:]}))})
+		theirs := []*lacre.Certificate{w.certificate(w.leaf([]string{host}))}
+		var other *lacre.Domain
+		for _, label := range taken {
+			other = w.domain(string(label)+host[1:], theirs)
+		}
 		w.proves(other.Revision)
 		w.project = mine
 		if failing := w.proves(w.store(d)); len(failing) > 0 {
 			t.Errorf("%s: got failing %v, want nothing", host, failing)
 		}
+	}
+}
+
+// TestProofOfADamagedDomain: which certificates it should have nobody knows, so none of its
+// project's is taken for served, until it can be read again or is gone.
+func TestProofOfADamagedDomain(t *testing.T) {
+	w, f := newFaultyWorld(t)
+	d, _ := w.site("a.test")
+	w.proves(d.Revision)
+	var once atomic.Bool
+	once.Store(true)
+	damage := func(c lacre.Change) (lacre.Change, error) {
+		if len(c.Put) > 0 && once.CompareAndSwap(true, false) {
+			c.Unreadable = append(c.Unreadable, &lacre.UnreadableError{Key: "k", Record: c.Put[0], Err: errFault})
+			c.Put = nil
+		}
+		return c, nil
+	}
+	f.set(func() { f.change = damage })
+	w.proves(w.store(d))
+	if got := w.edge.Proof().More; !slices.Equal(got, []string{w.project}) {
+		t.Errorf("got more of %v failing, want the project of the damaged domain", got)
+	}
+	w.proves(w.store(d))
+	if got := w.edge.Proof().More; len(got) > 0 {
+		t.Errorf("once it can be read: got more of %v failing, want none", got)
+	}
+}
+
+// TestProofOfManyUnreached: that nobody can ask for a certificate is one failure, and over as
+// soon as somebody can.
+func TestProofOfManyUnreached(t *testing.T) {
+	w := newWorld(t)
+	c := w.certificate(w.leaf([]string{"*.test"}))
+	var last *lacre.Domain
+	for i := range 5 {
+		last = w.domain(fmt.Sprintf("off%d.test", i), []*lacre.Certificate{c}, func(d *lacre.Domain) { d.HTTPSPort = -1 })
+	}
+	if failing := w.proves(last.Revision); len(failing) != 1 || w.edge.Claims() != 1 {
+		t.Errorf("got failing %v, by %d claims, want one, by one", failing, w.edge.Claims())
+	}
+	last.HTTPSPort = 443
+	if failing := w.proves(w.store(last)); len(failing) > 0 {
+		t.Errorf("with HTTPS: got failing %v, want nothing", failing)
+	}
+}
+
+// TestProjectOfAnEdge is that of its instance.
+func TestProjectOfAnEdge(t *testing.T) {
+	w := newWorld(t)
+	w.store(&lacre.Instance{ID: w.inst, ProjectID: w.project, Name: "gateway", Created: time.Now()})
+	if got := w.node().edge.Project(); got != w.project {
+		t.Errorf("got project %q, want %q", got, w.project)
+	}
+	if got := w.node(func(c *edge.Config) { c.Instance = "" }).edge.Project(); got != "" {
+		t.Errorf("of an edge that serves all: got project %q", got)
 	}
 }
 

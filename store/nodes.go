@@ -214,6 +214,7 @@ type nodeShape struct {
 	Failing  []failingShape `cbor:"7,keyasint,omitempty"`
 	More     []string       `cbor:"8,keyasint,omitempty"`
 	Unlisted int            `cbor:"9,keyasint,omitempty"`
+	Project  string         `cbor:"10,keyasint,omitempty"`
 }
 
 type failingShape struct {
@@ -223,7 +224,7 @@ type failingShape struct {
 }
 
 func encodeNode(id string, n *lacre.Node) (string, error) {
-	shape := nodeShape{Name: n.Name, Instance: n.Instance, Started: n.Started, Reported: n.Reported,
+	shape := nodeShape{Name: n.Name, Instance: n.Instance, Project: n.Project, Started: n.Started, Reported: n.Reported,
 		Revision: n.Revision, Since: n.Since, More: n.More, Unlisted: n.Unlisted}
 	for _, f := range n.Failing {
 		shape.Failing = append(shape.Failing, failingShape(f))
@@ -246,7 +247,7 @@ func decodeNode(kv *mvccpb.KeyValue) (lacre.Node, error) {
 	if err := passing.Unmarshal(payload, &shape); err != nil {
 		return n, err
 	}
-	n.Name, n.Instance, n.Started, n.Reported = shape.Name, shape.Instance, shape.Started, shape.Reported
+	n.Name, n.Instance, n.Project, n.Started, n.Reported = shape.Name, shape.Instance, shape.Project, shape.Started, shape.Reported
 	n.Revision, n.Since, n.More, n.Unlisted = shape.Revision, shape.Since, shape.More, shape.Unlisted
 	for _, f := range shape.Failing {
 		n.Failing = append(n.Failing, lacre.Failing(f))

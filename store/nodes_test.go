@@ -55,7 +55,7 @@ func TestNodes(t *testing.T) {
 	s, etcd := external(t, c), etcdClient(t, c)
 	wantNodes(t, s)
 	a, b := node("a"), node("b")
-	b.Instance, b.Failing, b.Unlisted = "i1", []lacre.Failing{{ProjectID: "p1", CertificateID: "c1", Reason: "why"}}, 3
+	b.Instance, b.Project, b.Failing, b.Unlisted = "i1", "p1", []lacre.Failing{{ProjectID: "p1", CertificateID: "c1", Reason: "why"}}, 3
 	b.More = []string{"p1"}
 	here, there := s.Presence("a"), external(t, c).Presence("b")
 	mustReport(t, here, a)
