@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -61,7 +60,7 @@ func (s *Service) Rollout(ctx context.Context, by Caller, projectID, id string) 
 	if _, damaged := errors.AsType[*UnreadableError](err); err != nil && !damaged {
 		return nil, storeError(err)
 	}
-	r, err := s.rollout(ctx, c, s.surroundings(ctx, c))
+	r, err := s.rollout(ctx, c, s.boundIn(ctx, c))
 	if err != nil || v == nil || len(v.Chain) == 0 { // a damaged version no node serves, and each says so
 		return r, err
 	}
@@ -75,7 +74,7 @@ func (s *Service) Rollout(ctx context.Context, by Caller, projectID, id string) 
 }
 
 // rollout is Rollout without what the version says.
-func (s *Service) rollout(ctx context.Context, c *Certificate, around func() (*surroundings, error)) (*Rollout, error) {
+func (s *Service) rollout(ctx context.Context, c *Certificate, around func() (func(instance string) bool, error)) (*Rollout, error) {
 	r := &Rollout{Certificate: c}
 	if s.Roster == nil {
 		return r, nil
@@ -85,18 +84,21 @@ func (s *Service) rollout(ctx context.Context, c *Certificate, around func() (*s
 		return nil, storeError(err)
 	}
 	for _, n := range nodes {
+		if n.Instance != "" && n.Project != "" && n.Project != c.ProjectID {
+			continue // it serves another project, and so is what is known of it
+		}
 		p := place(c, n)
-		if n.Instance != "" {
-			known, err := around()
+		if n.Instance != "" && p.State == StateServing {
+			bound, err := around()
 			if err != nil {
 				return nil, err
 			}
-			if !known.instances[n.Instance] {
-				continue // it is another project's, and so is what is known of it
-			}
-			if p.State == StateServing && !known.bound[n.Instance] {
+			if !bound(n.Instance) {
 				p.State = StateElsewhere
 			}
+		}
+		if n.Instance != "" && n.Project == "" {
+			p.ID, p.Name, p.Instance = "", "a node of which the project is not known yet", ""
 		}
 		r.Nodes = append(r.Nodes, p)
 	}
@@ -105,17 +107,14 @@ func (s *Service) rollout(ctx context.Context, c *Certificate, around func() (*s
 	return r, nil
 }
 
-// surroundings are the instances of a certificate's project, and those in which a domain has
-// the certificate.
-type surroundings struct{ instances, bound map[string]bool }
-
-// surroundings reads them once, when they are asked for: only nodes that serve one instance
-// make them matter.
-func (s *Service) surroundings(ctx context.Context, c *Certificate) func() (*surroundings, error) {
-	return sync.OnceValues(func() (*surroundings, error) {
-		instances, err := s.Store.Instances(ctx, c.ProjectID)
-		if err != nil {
-			return nil, storeError(err)
+// boundIn tells in which instances a domain has the certificate. That is read when it is first
+// asked for: only nodes that serve one instance make it matter.
+func (s *Service) boundIn(ctx context.Context, c *Certificate) func() (func(instance string) bool, error) {
+	var instances map[string]bool
+	return func() (func(string) bool, error) {
+		in := func(instance string) bool { return instances == nil || instances[instance] }
+		if instances != nil {
+			return in, nil
 		}
 		bound, err := s.Store.Bound(ctx, c.ProjectID, c.ID)
 		if err != nil {
@@ -129,16 +128,15 @@ func (s *Service) surroundings(ctx context.Context, c *Certificate) func() (*sur
 		if err != nil {
 			return nil, storeError(err)
 		}
-		out := &surroundings{make(map[string]bool), make(map[string]bool)}
-		for _, i := range instances {
-			out.instances[i.ID] = true
-			out.bound[i.ID] = len(domains) < len(ids) // a damaged domain may be in any of them
+		if len(domains) < len(ids) {
+			return in, nil // a damaged one may be in any of them
 		}
+		instances = make(map[string]bool)
 		for _, d := range domains {
-			out.bound[d.InstanceID] = true
+			instances[d.InstanceID] = true
 		}
-		return out, nil
-	})
+		return in, nil
+	}
 }
 
 // place judges one node by itself. What it has once served it serves, also when it has lost the
@@ -156,7 +154,7 @@ func place(c *Certificate, n Node) Placement {
 	case i >= 0:
 		p.State, p.Reason = StateFailing, n.Failing[i].Reason
 	case slices.Contains(n.More, c.ProjectID), n.Unlisted > 0 && c.ProjectID > n.Failing[len(n.Failing)-1].ProjectID:
-		p.State, p.Reason = StateFailing, "so many certificates fail there that not all are named; this one may be among them"
+		p.State, p.Reason = StateFailing, "more fails there than is named (a damaged domain of the project, or very many certificates); this one may be among it"
 	}
 	return p
 }
@@ -190,7 +188,7 @@ func (s *Service) AwaitRollout(ctx context.Context, by Caller, c *Certificate, p
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var last *Rollout
-	around := s.surroundings(ctx, c)
+	around := s.boundIn(ctx, c)
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		r, err := s.rollout(ctx, c, around)
 		if err == nil {

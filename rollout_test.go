@@ -74,7 +74,9 @@ func TestRollout(t *testing.T) {
 	w.attach(c, d, nil)
 	c = w.show(c.ID)
 	now, before, other := c.Revision, c.Revision-1, w.instance()
-	in := func(instance string) func(*lacre.Node) { return func(n *lacre.Node) { n.Instance = instance } }
+	in := func(instance string) func(*lacre.Node) {
+		return func(n *lacre.Node) { n.Instance, n.Project = instance, w.project }
+	}
 	for _, test := range []struct {
 		name     string
 		node     lacre.Node
@@ -98,6 +100,7 @@ func TestRollout(t *testing.T) {
 		{"of its instance, behind", at("n", before, in(d.InstanceID)), lacre.StatePending, false},
 		{"of another instance", at("n", now, in(other.ID)), lacre.StateElsewhere, true},
 		{"of another instance, behind: it may have been bound there", at("n", before, in(other.ID)), lacre.StatePending, false},
+		{"of an instance that is gone", at("n", before, in("gone"), silent), lacre.StateSilent, false},
 		{"of another instance, silent", at("n", before, in(other.ID), silent), lacre.StateSilent, false},
 	} {
 		nodes.set(test.node, at("a", now))
@@ -134,9 +137,14 @@ func TestRollout(t *testing.T) {
 	if r := w.rollout(c); r.Complete {
 		t.Error("with no node that should serve it: got complete")
 	}
-	nodes.set(at("n", before, in("another project's")))
+	theirs := func(n *lacre.Node) { n.Instance, n.Project = "theirs", "another" }
+	nodes.set(at("n", before, theirs))
 	if r := w.rollout(c); len(r.Nodes) > 0 {
 		t.Errorf("got %v, want nothing of a node that serves another project", r.Nodes)
+	}
+	nodes.set(at("n", 0, func(n *lacre.Node) { n.Instance = "not loaded" }), at("a", now))
+	if r := w.rollout(c); r.Complete || strings.Contains(fmt.Sprint(r.Nodes), "not loaded") || r.Nodes[0].ID+r.Nodes[1].ID != "a" {
+		t.Errorf("got %+v, want a node of nobody knows whom to count, and nothing else of it", r)
 	}
 	nodes.set(at("n", now+10))
 	free := w.create(w.upload("free_cert", "www.a.test"))

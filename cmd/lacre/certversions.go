@@ -94,6 +94,9 @@ func rollbackCommand(s *session) *cobra.Command {
 				return err
 			}
 			path := fmt.Sprintf("/certificates/%s/rollback?dry_run=%t", c.ID, dryRun)
+			if dryRun {
+				fmt.Fprintln(cmd.ErrOrStderr(), "dry run: nothing is changed; this is what it would be")
+			}
 			return s.show(cmd, http.MethodPost, path, map[string]int{"version_id": number})
 		}),
 	}

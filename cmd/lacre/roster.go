@@ -65,7 +65,7 @@ func (r *roster) own() lacre.Node {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.self
-	n.Reported, n.Proof = r.node.now().UTC(), r.node.edge.Proof()
+	n.Reported, n.Project, n.Proof = r.node.now().UTC(), r.node.edge.Project(), r.node.edge.Proof()
 	return n
 }
 
