@@ -54,6 +54,23 @@ func auditPrefix(projectID string) (string, error) {
 	return under("p", projectID, "audit")
 }
 
+// auditPrefixes are those of every project, and that of none.
+func (s *Store) auditPrefixes(ctx context.Context) ([]string, error) {
+	_, ids, err := s.projectIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	prefixes := []string{iamAudits}
+	for _, id := range ids {
+		prefix, err := auditPrefix(id)
+		if err != nil {
+			return nil, err
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	return prefixes, nil
+}
+
 // auditKey is the part of an audit key that sorts, newest first.
 func auditKey(t time.Time) string {
 	return fmt.Sprintf("%016x", uint64(math.MaxInt64-max(0, t.UnixNano())))
@@ -77,15 +94,11 @@ func turned(digits string) (string, error) {
 // nanosecond, and those that are packed by the newest of their pack, which is of the same day.
 // etcd deletes nothing by age itself: call it now and then.
 func (s *Store) PruneAudits(ctx context.Context, before time.Time) error {
-	_, ids, err := s.projectIDs(ctx)
+	prefixes, err := s.auditPrefixes(ctx)
 	if err != nil {
 		return err
 	}
-	for _, id := range append(ids, "") {
-		prefix, err := auditPrefix(id)
-		if err != nil {
-			return err
-		}
+	for _, prefix := range prefixes {
 		if err := s.deleteRange(ctx, prefix+auditKey(before.Add(-1)), clientv3.GetPrefixRangeEnd(prefix)); err != nil {
 			return fmt.Errorf("pruning %s: %w", prefix, err)
 		}

@@ -40,15 +40,11 @@ func (r *auditRun) add(row auditRow) {
 // Rows stay as they were to whoever reads them. What was in its way (a damaged row, a
 // change meanwhile) is left as it is: call it now and then, with some overlap.
 func (s *Store) PackAudits(ctx context.Context, since, until time.Time) error {
-	_, ids, err := s.projectIDs(ctx)
+	prefixes, err := s.auditPrefixes(ctx)
 	if err != nil {
 		return err
 	}
-	for _, id := range append(ids, "") {
-		prefix, err := auditPrefix(id)
-		if err != nil {
-			return err
-		}
+	for _, prefix := range prefixes {
 		from, to := prefix+auditKey(until.Truncate(day).Add(-1)), clientv3.GetPrefixRangeEnd(prefix)
 		if !since.IsZero() {
 			to = prefix + auditKey(since.Truncate(day).Add(-1))

@@ -204,25 +204,6 @@ func (s *Store) ForgetNodes(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-type nodeShape struct {
-	Name     string         `cbor:"1,keyasint"`
-	Instance string         `cbor:"2,keyasint,omitempty"`
-	Started  time.Time      `cbor:"3,keyasint"`
-	Reported time.Time      `cbor:"4,keyasint"`
-	Revision int64          `cbor:"5,keyasint"`
-	Since    int64          `cbor:"6,keyasint"`
-	Failing  []failingShape `cbor:"7,keyasint,omitempty"`
-	More     []string       `cbor:"8,keyasint,omitempty"`
-	Unlisted int            `cbor:"9,keyasint,omitempty"`
-	Project  string         `cbor:"10,keyasint,omitempty"`
-}
-
-type failingShape struct {
-	ProjectID     string `cbor:"1,keyasint"`
-	CertificateID string `cbor:"2,keyasint"`
-	Reason        string `cbor:"3,keyasint"`
-}
-
 func encodeNode(id string, n *lacre.Node) (string, error) {
 	shape := nodeShape{Name: n.Name, Instance: n.Instance, Project: n.Project, Started: n.Started, Reported: n.Reported,
 		Revision: n.Revision, Since: n.Since, More: n.More, Unlisted: n.Unlisted}

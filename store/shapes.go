@@ -183,6 +183,25 @@ type packedRowShape struct {
 	Payload []byte `cbor:"2,keyasint"` // CBOR of auditShape
 }
 
+type nodeShape struct {
+	Name     string         `cbor:"1,keyasint"`
+	Instance string         `cbor:"2,keyasint,omitempty"`
+	Started  time.Time      `cbor:"3,keyasint"`
+	Reported time.Time      `cbor:"4,keyasint"`
+	Revision int64          `cbor:"5,keyasint"`
+	Since    int64          `cbor:"6,keyasint"`
+	Failing  []failingShape `cbor:"7,keyasint,omitempty"`
+	More     []string       `cbor:"8,keyasint,omitempty"`
+	Unlisted int            `cbor:"9,keyasint,omitempty"`
+	Project  string         `cbor:"10,keyasint,omitempty"`
+}
+
+type failingShape struct {
+	ProjectID     string `cbor:"1,keyasint"`
+	CertificateID string `cbor:"2,keyasint"`
+	Reason        string `cbor:"3,keyasint"`
+}
+
 // pack returns the shape of a record.
 func pack(r lacre.Record) any {
 	switch r := r.(type) {
