@@ -76,9 +76,9 @@ type CertificateName struct {
 	Revision      int64
 }
 
-// Revocations are the certificate revocation lists kept with a certificate for its trust
-// roots: all of them, one for each root at most. They stay when the certificate is
-// modified; a list whose issuer is no trust root any more has no effect.
+// Revocations are the certificate revocation lists kept with a certificate: all of them, one
+// for each issuer at most, those of former trust roots too while there is room. They stay when
+// the certificate is modified; see ShownList.InForce for which have an effect.
 type Revocations struct {
 	ProjectID     string
 	CertificateID string
@@ -90,7 +90,7 @@ type Revocations struct {
 // RevocationList is one list. It was checked against the trust roots when it came in.
 type RevocationList struct {
 	Issuer     string // distinguished name, for people
-	IssuerID   []byte // keypair.IssuerID of the trust root
+	IssuerID   []byte // keypair.IssuerID of the issuer
 	Number     string // decimal, empty if the CA gives none
 	ThisUpdate time.Time
 	NextUpdate time.Time

@@ -231,8 +231,8 @@ func (l RevocationList) issuedBy(ca *x509.Certificate) bool {
 	return bytes.Equal(id[:], l.IssuerID)
 }
 
-// ShowCRL returns the revocation lists of a certificate's trust roots, none when there
-// are none (API, an extension: GET …/certificates/{certificate_id}/crl).
+// ShowCRL returns the revocation lists kept with a certificate, none when there are none
+// (API, an extension: GET …/certificates/{certificate_id}/crl).
 func (s *Service) ShowCRL(ctx context.Context, by Caller, projectID, id string) ([]ShownList, error) {
 	if err := s.allow(ctx, by, projectID, CanGetCertificate); err != nil {
 		return nil, err

@@ -101,7 +101,7 @@ type Store interface {
 	// global scope.
 	CertificateName(ctx context.Context, projectID, instanceID, name string) (*CertificateName, error)
 	Version(ctx context.Context, projectID, certificateID string, number int) (*Version, error)
-	// Revocations returns the revocation lists of a certificate's trust roots.
+	// Revocations returns the revocation lists kept with a certificate.
 	Revocations(ctx context.Context, projectID, certificateID string) (*Revocations, error)
 	// Bound returns the bindings of a certificate.
 	Bound(ctx context.Context, projectID, certificateID string) ([]*Bound, error)

@@ -90,7 +90,7 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Instance, "instance", "", "serve the domains of this instance id only (default: all)")
 	f.StringSliceVar(&c.Roles, "roles", []string{"api", "edge"}, "what this node does: api, edge")
 	f.StringVar(&c.NodeName, "node-name", "", "what this node is called where rollouts are shown (default: the name of the machine)")
-	f.DurationVar(&c.ForgetNode, "forget-node-after", 24*time.Hour, "how long a node over an external etcd that did not end in order is shown as silent, at least 15m; it may be cut off and go on serving")
+	f.DurationVar(&c.ForgetNode, "forget-node-after", 24*time.Hour, "how long a node over an external etcd that did not end in order still counts in rollouts, at least 15m; it may be cut off and go on serving")
 	f.StringVar(&c.MasterKey, "master-key", "", "where the master key is: file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME (default file:DATA-DIR/master.key)")
 	f.IntVar(&c.StoreQuota, "store-quota", 8, "GiB that the embedded store may take; at that size it refuses changes until it is started with more")
 	f.StringSliceVar(&c.EtcdEndpoints, "etcd-endpoints", nil, "external etcd cluster instead of the embedded one")
