@@ -179,8 +179,8 @@ func (h *holdings) rotate(ctx context.Context, v *lacre.Version) error {
 // offerNewest is offer of a version that is known to be the newest. Earlier damage is over
 // once it is served, and not before.
 func (h *holdings) offerNewest(ctx context.Context, c *served, v *lacre.Version, takes takes) error {
-	served, err := h.offer(ctx, c, v, takes)
-	if served {
+	current, err := h.offer(ctx, c, v, takes)
+	if current {
 		h.undamaged(c, v.Number)
 	}
 	return err
@@ -203,7 +203,7 @@ func different(old *version, v *lacre.Version) bool {
 // another, its key is opened first: one that does not open, or does not belong to its
 // leaf, never takes the place of one that works. It tells whether v is served then, or was
 // before, or something that takes prefers.
-func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes takes) (served bool, err error) {
+func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes takes) (current bool, err error) {
 	if len(v.Chain) == 0 || v.Facts.Algorithm == keypair.SM2 && len(v.SignChain) == 0 {
 		h.markCertificate(c, v.Revision, v.Number, errors.New("the version has no leaf"))
 		return false, nil

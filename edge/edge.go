@@ -85,7 +85,7 @@ type Timeouts struct {
 	Stall     time.Duration // without a byte of a body or response going through; 60 s
 	Dial      time.Duration // to connect to an upstream, and again for its TLS; 5 s
 	Response  time.Duration // from a request sent to the upstream's header; 2 min
-	Retry     time.Duration // longest pause before the Feed is asked again; 5 s
+	Retry     time.Duration // longest pause before the Feed is asked again, and between two looks at what was not presented; 5 s
 	Compare   time.Duration // between two full compares with the Feed, or 20 times what one takes, up to an hour; 5 min
 }
 

@@ -126,7 +126,7 @@ func (m *metrics) gauges() []prometheus.Collector {
 		gauge("lacre_edge_unproven", "Certificates and domains that have changed and wait for a handshake of the edge with itself.",
 			func(Status) float64 { return float64(m.edge.prover.unprovenClaims()) }),
 		gauge("lacre_edge_certificates_failing", "Certificates whose current version is not presented.",
-			func(Status) float64 { return float64(m.edge.prover.failures()) }),
+			func(Status) float64 { return float64(m.edge.prover.failingCertificates()) }),
 		gauge("lacre_edge_contact_timestamp_seconds", "When the store last answered.",
 			func(s Status) float64 { return float64(s.Contact.UnixMilli()) / 1000 }),
 		gauge("lacre_edge_host_conflicts", "Host names claimed by more than one domain.",

@@ -46,7 +46,7 @@ type unproven struct {
 const (
 	restFactor       = 9
 	longestProofRest = time.Second
-	keptOpen         = 64 // private keys, see leave
+	keptOpen         = 64 // private keys, see keepFew
 )
 
 func newProver(e *Edge) *prover {
@@ -198,7 +198,7 @@ func (p *prover) note(u *unproven, why string) bool {
 	return p.failing.add(u.claim, why)
 }
 
-// Proof implements lacre.Edge.
+// Proof is what the edge knows to present, and what not. It does not wait.
 func (e *Edge) Proof() lacre.Proof {
 	s := e.progress.status() // first: a change is applied only after its claims were added
 	e.prover.mu.Lock()
@@ -237,8 +237,8 @@ func (p *prover) unprovenClaims() int {
 	return len(p.queue)
 }
 
-// failures is how many certificates fail.
-func (p *prover) failures() int {
+// failingCertificates is how many fail.
+func (p *prover) failingCertificates() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.failing.why)
@@ -263,7 +263,7 @@ func (e *Edge) disprove(c claim) string {
 		return "every name that its wildcard could be asked for by has a domain of its own"
 	}
 	if v.opened.Load() == nil {
-		defer e.prover.leave(v)
+		defer e.prover.keepFew(v)
 	}
 	x := &explanation{edge: e, project: s.project, tlcp: v.isSM2()}
 	outcome, leaf, err := x.rehearsal(helloFor(v, host, max(e.cfg.MinTLS, s.minTLS)))
@@ -286,9 +286,9 @@ func (e *Edge) disprove(c claim) string {
 	return ""
 }
 
-// leave closes the keys that the edge has opened for itself, after a while and unless a client
+// keepFew closes the keys that the edge has opened for itself, after a while and unless a client
 // has used them since: they would fill the cache, and memory with it.
-func (p *prover) leave(v *version) {
+func (p *prover) keepFew(v *version) {
 	if o := v.opened.Load(); o != nil {
 		o.used.Store(false)
 		p.opened = append(p.opened, v)

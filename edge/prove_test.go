@@ -3,7 +3,6 @@ package edge_test
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -86,35 +85,6 @@ func (w *world) reload(c *lacre.Certificate) {
 	}
 }
 
-// TestProofOfAKeyThatDoesNotOpen: it is no proof until it opens.
-func TestProofOfAKeyThatDoesNotOpen(t *testing.T) {
-	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Retry = 20 * time.Millisecond })
-	d, good := w.site("a.test")
-	w.proves(d.Revision)
-	bad := w.certificate(w.leaf([]string{"b.test"}))
-	w.box.broken.Store(true)
-	failing := w.proves(w.domain("b.test", []*lacre.Certificate{bad}).Revision)
-	if why := failing[bad.ID]; len(failing) != 1 || !strings.Contains(why, "unrecognized_name") || strings.Contains(why, "strongbox") {
-		t.Errorf("got failing %v, want the certificate whose key does not open, and the alert", failing)
-	}
-	if !strings.Contains(w.log.String(), "a certificate is not presented") {
-		t.Error("the log says nothing")
-	}
-	w.box.broken.Store(false)
-	eventually(t, "it opens", func() bool { return len(w.edge.Proof().Failing) == 0 })
-
-	good.Version++
-	v := w.version(good.ID, good.Version, w.leaf([]string{"a.test"}))
-	v.SealedKey = []byte("nonsense")
-	w.refused(good, v)
-	if failing := w.proves(good.Revision); len(failing) != 1 || !strings.Contains(failing[good.ID], "newest version") {
-		t.Errorf("got failing %v, want the certificate whose newest version does not open", failing)
-	}
-	if failing := w.proves(w.rotate(good, w.leaf([]string{"a.test"}))); len(failing) > 0 {
-		t.Errorf("after a good version: got failing %v, want nothing", failing)
-	}
-}
-
 // TestProofOfWhatNobodyCanAskFor: it is not served, unless it is served elsewhere; what has no
 // domain at all is nobody's business.
 func TestProofOfWhatNobodyCanAskFor(t *testing.T) {
@@ -145,22 +115,6 @@ func TestProofOfWhatNobodyCanAskFor(t *testing.T) {
 }
 
 // TestProofOfWhatIsMissing: a certificate that is bound and not stored is not served, from a
-// start on, until it is.
-func TestProofOfWhatIsMissing(t *testing.T) {
-	w := newWorld(t)
-	d, id := w.domain("a.test", []*lacre.Certificate{{ID: lacre.NewID()}}), ""
-	id = d.Bindings[0].CertificateID
-	other := w.node()
-	if w.proves(d.Revision)[id] == "" || other.proves(d.Revision)[id] == "" {
-		t.Errorf("got failing %v, and after a start %v, want the certificate", w.edge.Proof().Failing, other.edge.Proof().Failing)
-	}
-	v := w.version(id, 1, w.leaf([]string{"a.test"}))
-	revision := w.store(v, &lacre.Certificate{ID: id, ProjectID: w.project, Version: 1, Scope: lacre.ScopeGlobal, Facts: v.Facts})
-	if failing := w.proves(revision); len(failing) > 0 {
-		t.Errorf("once it is stored: got failing %v, want nothing", failing)
-	}
-}
-
 // TestProofOfWhatIsGone: what goes away while its turn has not come, or during its handshake,
 // does not fail.
 func TestProofOfWhatIsGone(t *testing.T) {
@@ -220,49 +174,7 @@ func TestProofOfWildcards(t *testing.T) {
 }
 
 // TestProofOfADamagedDomain: which certificates it should have nobody knows, so none of its
-// project's is taken for served, until it can be read again or is gone.
-func TestProofOfADamagedDomain(t *testing.T) {
-	w, f := newFaultyWorld(t)
-	d, _ := w.site("a.test")
-	w.proves(d.Revision)
-	var once atomic.Bool
-	once.Store(true)
-	damage := func(c lacre.Change) (lacre.Change, error) {
-		if len(c.Put) > 0 && once.CompareAndSwap(true, false) {
-			c.Unreadable = append(c.Unreadable, &lacre.UnreadableError{Key: "k", Record: c.Put[0], Err: errFault})
-			c.Put = nil
-		}
-		return c, nil
-	}
-	f.set(func() { f.change = damage })
-	w.proves(w.store(d))
-	if got := w.edge.Proof().More; !slices.Equal(got, []string{w.project}) {
-		t.Errorf("got more of %v failing, want the project of the damaged domain", got)
-	}
-	w.proves(w.store(d))
-	if got := w.edge.Proof().More; len(got) > 0 {
-		t.Errorf("once it can be read: got more of %v failing, want none", got)
-	}
-}
-
 // TestProofOfManyUnreached: that nobody can ask for a certificate is one failure, and over as
-// soon as somebody can.
-func TestProofOfManyUnreached(t *testing.T) {
-	w := newWorld(t)
-	c := w.certificate(w.leaf([]string{"*.test"}))
-	var last *lacre.Domain
-	for i := range 5 {
-		last = w.domain(fmt.Sprintf("off%d.test", i), []*lacre.Certificate{c}, func(d *lacre.Domain) { d.HTTPSPort = -1 })
-	}
-	if failing := w.proves(last.Revision); len(failing) != 1 || w.edge.Claims() != 1 {
-		t.Errorf("got failing %v, by %d claims, want one, by one", failing, w.edge.Claims())
-	}
-	last.HTTPSPort = 443
-	if failing := w.proves(w.store(last)); len(failing) > 0 {
-		t.Errorf("with HTTPS: got failing %v, want nothing", failing)
-	}
-}
-
 // TestProjectOfAnEdge is that of its instance.
 func TestProjectOfAnEdge(t *testing.T) {
 	w := newWorld(t)
@@ -276,101 +188,8 @@ func TestProjectOfAnEdge(t *testing.T) {
 }
 
 // TestProofIsBoundedByProject: one that fails with very many certificates hides nobody else's,
-// and what is said of it does not change by itself.
-func TestProofIsBoundedByProject(t *testing.T) {
-	w := newWorld(t)
-	w.box.broken.Store(true)
-	leaf := w.leaf([]string{"*.test"})
-	var last *lacre.Domain
-	for i := range lacre.MaxFailing + 5 {
-		last = w.domain(fmt.Sprintf("a%d.test", i), []*lacre.Certificate{w.certificate(leaf)})
-	}
-	loud := w.project
-	w.tenant()
-	quiet := w.domain("b.test", []*lacre.Certificate{w.certificate(leaf)})
-	w.proves(max(last.Revision, quiet.Revision))
-	p := w.edge.Proof()
-	if n := len(p.Failing); n != lacre.MaxFailing+1 || !slices.Equal(p.More, []string{loud}) || p.Unlisted != 0 {
-		t.Errorf("got %d failing, more of %v, %d unlisted, want %d, more of one", n, p.More, p.Unlisted, lacre.MaxFailing+1)
-	}
-	if !slices.IsSortedFunc(p.Failing, lacre.Failing.Compare) || p.Failing[0].Reason == "" {
-		t.Errorf("got %v, want them in order", p.Failing)
-	}
-	for range 20 {
-		if again := w.edge.Proof(); !reflect.DeepEqual(p, again) {
-			t.Fatalf("got %v, then %v though nothing happened", p, again)
-		}
-	}
-	for range lacre.MaxFailingProjects {
-		w.tenant()
-		last = w.domain(fmt.Sprintf("%s.test", w.project), []*lacre.Certificate{w.certificate(leaf)})
-	}
-	w.proves(last.Revision)
-	if p := w.edge.Proof(); p.Unlisted != 2 {
-		t.Errorf("got %d projects unlisted, want 2", p.Unlisted)
-	}
-}
-
 // TestProofWhileAKeyIsSlow: as long as the newest version has not been opened, the one before is
-// served, and that is said.
-func TestProofWhileAKeyIsSlow(t *testing.T) {
-	slow := &slowBox{}
-	w := newWorld(t, func(c *edge.Config) { slow.strongbox = c.Sealer.(*strongbox); c.Sealer = slow })
-	_, c := w.site("a.test")
-	before := w.serial("a.test")
-	w.box.broken.Store(true)
-	c.Version++
-	w.refused(c, w.version(c.ID, c.Version, w.leaf([]string{"a.test"})))
-	w.proves(c.Revision)
-	release := slow.hold(t)
-	repaired := make(chan error)
-	go func() { repaired <- w.edge.Repair(context.Background()) }()
-	for range 20 {
-		if got := w.serial("a.test"); got != before {
-			t.Fatalf("got leaf %s, want %s as before", got, before)
-		}
-		if p := w.edge.Proof(); len(p.Failing) != 1 {
-			t.Fatalf("got failing %v while the old leaf is served, want it", p.Failing)
-		}
-		if err := w.edge.Applied(t.Context(), c.Revision); err == nil {
-			t.Fatal("Applied: got no error while the old leaf is served")
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	w.box.broken.Store(false)
-	release()
-	if err := <-repaired; err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestProofAfterAStaleCompare: what was read before the newest version came ends no damage of
-// that.
-func TestProofAfterAStaleCompare(t *testing.T) {
-	w, f := newFaultyWorld(t)
-	_, c := w.site("a.test")
-	w.serial("a.test")
-	before, err := shared.Version(t.Context(), w.project, c.ID, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.box.broken.Store(true)
-	c.Version++
-	w.refused(c, w.version(c.ID, c.Version, w.leaf([]string{"a.test"})))
-	f.set(func() { f.stale[c.ID] = before })
-	for range 3 {
-		if err := w.edge.Repair(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if failing := w.proves(c.Revision); len(failing) != 1 {
-		t.Errorf("got failing %v while version 1 is served, want it", failing)
-	}
-	if err := w.edge.Applied(t.Context(), c.Revision); err == nil {
-		t.Error("Applied: got no error while version 1 is served")
-	}
-}
-
 // TestProofOfManyDomains: whichever of them is looked at, what is seen counts.
 func TestProofOfManyDomains(t *testing.T) {
 	w := newWorld(t)

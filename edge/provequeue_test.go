@@ -45,8 +45,8 @@ func TestProverQueue(t *testing.T) {
 		p.note(got, "")
 	}
 	stale := p.next()
-	if stale.claim != a || p.failures() != 1 {
-		t.Errorf("got %v, %d failures, want the one that has failed", stale.claim, p.failures())
+	if stale.claim != a || p.failingCertificates() != 1 {
+		t.Errorf("got %v, %d failures, want the one that has failed", stale.claim, p.failingCertificates())
 	}
 	p.add(a)
 	p.note(stale, "")
@@ -57,12 +57,12 @@ func TestProverQueue(t *testing.T) {
 	p.add(a)
 	p.add(b)
 	p.note(p.next(), superseded)
-	if p.failures() != 1 {
+	if p.failingCertificates() != 1 {
 		t.Error("what took the place of a claim is proven before its turn")
 	}
 	p.note(p.next(), "")
 	p.retry()
-	if p.note(p.next(), superseded); p.failures() != 0 {
+	if p.note(p.next(), superseded); p.failingCertificates() != 0 {
 		t.Error("a claim that is out of date fails for ever")
 	}
 	p.add(a)
