@@ -38,11 +38,7 @@ func sameHost(name, host string) bool {
 }
 
 func (s *Service) boundViews(ctx context.Context, c *Certificate, bound []*Bound) ([]*DomainView, error) {
-	ids := make([]string, len(bound))
-	for i, b := range bound {
-		ids[i] = b.DomainID
-	}
-	domains, err := s.Store.Domains(ctx, c.ProjectID, ids)
+	domains, err := s.Store.Domains(ctx, c.ProjectID, domainIDs(bound))
 	if err != nil {
 		return nil, storeError(err)
 	}

@@ -42,8 +42,6 @@ func (e *slowEdge) Applied(ctx context.Context, revision int64) error {
 	}
 }
 
-func (e *slowEdge) Proof() lacre.Proof { return lacre.Proof{} }
-
 func (e *slowEdge) Explain(_ context.Context, projectID string, hello lacre.ClientHello, host string) (*lacre.Explanation, error) {
 	return &lacre.Explanation{Host: host, Rule: &lacre.Rule{DomainID: projectID}, Handshake: lacre.HandshakeOutcome{Reason: fmt.Sprintf("%x", hello)}}, nil
 }

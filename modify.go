@@ -269,11 +269,15 @@ func (s *Service) boundDomains(ctx context.Context, cert *Certificate) ([]*Domai
 	if err != nil {
 		return nil, storeError(err)
 	}
+	return s.allDomains(ctx, cert.ProjectID, domainIDs(bound))
+}
+
+func domainIDs(bound []*Bound) []string {
 	ids := make([]string, len(bound))
 	for i, b := range bound {
 		ids[i] = b.DomainID
 	}
-	return s.allDomains(ctx, cert.ProjectID, ids)
+	return ids
 }
 
 // allDomains returns every one of the domains. One that has gone since its id was read

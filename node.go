@@ -14,7 +14,7 @@ type Proof struct {
 	Revision int64
 	Since    int64     // store revision that the edge had loaded when it last did
 	Failing  []Failing // at most MaxFailing of one project, of MaxFailingProjects
-	More     []string  // projects of which more certificates fail than are named
+	More     []string  // projects of which more certificates fail than are named, or a domain is damaged
 	Unlisted int       // projects with certificates that fail, none of which is named: they come after those in Failing
 }
 

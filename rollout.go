@@ -3,8 +3,6 @@ package lacre
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,7 +13,7 @@ import (
 type Rollout struct {
 	Certificate *Certificate
 	// Fingerprint is what every node should present: SHA-256 of the leaf, lower-case
-	// hexadecimal digits; of SM2 that of the encryption pair. Empty when it is damaged.
+	// hexadecimal digits; of SM2 that of the encryption pair.
 	Fingerprint string
 	// Complete means that some node serves the current version, and no other one might serve
 	// an older one.
@@ -27,10 +25,10 @@ type Rollout struct {
 type Placement struct {
 	Node
 	State PlacementState
-	// Shaken tells that the node was seen to present it, in a handshake with itself, since it
+	// Presented tells that the node was seen to present it, in a handshake with itself, since it
 	// last changed. Otherwise it has been held since the node loaded everything.
-	Shaken bool
-	Reason string // for people; empty when the state says all
+	Presented bool
+	Reason    string // for people; empty when the state says all
 }
 
 // PlacementState is what a node does with a certificate.
@@ -61,21 +59,19 @@ func (s *Service) Rollout(ctx context.Context, by Caller, projectID, id string) 
 		return nil, storeError(err)
 	}
 	r, err := s.rollout(ctx, c, s.boundIn(ctx, c))
-	if err != nil || v == nil || len(v.Chain) == 0 { // a damaged version no node serves, and each says so
+	if err != nil || v == nil { // a damaged version no node serves, and each says so
 		return r, err
 	}
-	sum := sha256.Sum256(v.Chain[0])
-	r.Fingerprint = hex.EncodeToString(sum[:])
 	for i := range r.Nodes {
 		p := &r.Nodes[i]
-		p.Shaken = p.State == StateServing && v.Revision > p.Since
+		p.Presented = p.State == StateServing && v.Revision > p.Since
 	}
 	return r, nil
 }
 
 // rollout is Rollout without what the version says.
 func (s *Service) rollout(ctx context.Context, c *Certificate, around func() (func(instance string) bool, error)) (*Rollout, error) {
-	r := &Rollout{Certificate: c}
+	r := &Rollout{Certificate: c, Fingerprint: c.Facts.Fingerprint}
 	if s.Roster == nil {
 		return r, nil
 	}
@@ -120,10 +116,7 @@ func (s *Service) boundIn(ctx context.Context, c *Certificate) func() (func(inst
 		if err != nil {
 			return nil, storeError(err)
 		}
-		ids := make([]string, len(bound))
-		for i, b := range bound {
-			ids[i] = b.DomainID
-		}
+		ids := domainIDs(bound)
 		domains, err := s.Store.Domains(ctx, c.ProjectID, ids)
 		if err != nil {
 			return nil, storeError(err)

@@ -116,7 +116,7 @@ func TestRollout(t *testing.T) {
 	v, err := w.Store.Version(t.Context(), w.project, c.ID, c.Version)
 	w.ok(err)
 	want := fmt.Sprintf("%x", sha256.Sum256(v.Chain[0]))
-	if r := w.rollout(c); !r.Nodes[0].Shaken || r.Nodes[1].Shaken || r.Fingerprint != want {
+	if r := w.rollout(c); !r.Nodes[0].Presented || r.Nodes[1].Presented || r.Fingerprint != want {
 		t.Errorf("got %+v, want that the first node shook hands since, the other loaded it, fingerprint %s", r, want)
 	}
 	w.detach(c, d)
@@ -125,7 +125,7 @@ func TestRollout(t *testing.T) {
 		t.Fatal("binding does not change the certificate")
 	}
 	nodes.set(at("o", c.Revision, func(n *lacre.Node) { n.Since = now }))
-	if r := w.rollout(c); r.Nodes[0].State != lacre.StateServing || r.Nodes[0].Shaken {
+	if r := w.rollout(c); r.Nodes[0].State != lacre.StateServing || r.Nodes[0].Presented {
 		t.Errorf("after a change that made no version: got %+v, want that it is served, as loaded", r.Nodes[0])
 	}
 	now, before = c.Revision, c.Revision-1
@@ -162,8 +162,8 @@ func TestRollout(t *testing.T) {
 		}
 		return nil
 	})
-	if r := w.rollout(c); r.Fingerprint != "" || r.Nodes[0].State != lacre.StateFailing {
-		t.Errorf("of a damaged version: got %+v, want failing, without a fingerprint", r)
+	if r := w.rollout(c); r.Fingerprint != c.Facts.Fingerprint || r.Nodes[0].State != lacre.StateFailing {
+		t.Errorf("of a damaged version: got %+v, want failing, and what should be served", r)
 	}
 }
 

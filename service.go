@@ -18,8 +18,6 @@ type Edge interface {
 	// it, to a project: what concerns another one is as if it did not exist. The error
 	// wraps ErrUnavailable as long as the edge has not loaded what it serves.
 	Explain(ctx context.Context, projectID string, hello ClientHello, host string) (*Explanation, error)
-	// Proof says how far the edge has come. It does not wait.
-	Proof() Proof
 }
 
 // Config is what a Service is made of. Zero values of the numbers choose the defaults.

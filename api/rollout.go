@@ -83,7 +83,7 @@ func placementOf(p lacre.Placement) placement {
 		Alive: p.Alive, Started: utc(p.Started), Reported: utc(p.Reported)}
 	switch {
 	case p.State != lacre.StateServing:
-	case p.Shaken:
+	case p.Presented:
 		out.Proof = "handshake"
 	default:
 		out.Proof = "loaded"

@@ -3,14 +3,15 @@ package edge_test
 import (
 	"context"
 	"fmt"
-	"lacre"
-	"lacre/edge"
 	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"lacre"
+	"lacre/edge"
 )
 
 // TestProofOfAKeyThatDoesNotOpen: it is no proof until it opens.

@@ -86,7 +86,7 @@ func (r *rollout) print(out io.Writer) error {
 	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tSTATE\tPROOF\tALIVE\tREPORTED\tREASON")
 	for _, n := range r.Nodes {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%t\t%s\t%s\n", n.Name, n.State, n.Proof, n.Alive, n.Reported.Format(time.RFC3339), n.Reason)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%t\t%s\t%s\n", printable(n.Name), n.State, n.Proof, n.Alive, n.Reported.Format(time.RFC3339), printable(n.Reason))
 	}
 	return t.Flush()
 }

@@ -30,10 +30,11 @@ const (
 type roster struct {
 	node *node
 
-	place *store.Presence // as those that follow, report's after enter
-	said  lacre.Proof     // what is stored; revision -1 when that is not known
-	last  time.Time       // when it was tried
-	taken time.Time       // since when another node has the place; zero if it has not
+	// Only report uses these once enter has returned.
+	place *store.Presence
+	said  lacre.Proof // what is stored; revision -1 when that is not known
+	last  time.Time   // when it was tried
+	taken time.Time   // since when another node has the place; zero if it has not
 
 	mu   sync.Mutex
 	self lacre.Node // without its Proof
@@ -82,6 +83,9 @@ func (r *roster) Nodes(ctx context.Context) ([]lacre.Node, error) {
 
 // shared tells whether other nodes are over the same store.
 func (n *node) shared() bool { return len(n.cfg.EtcdEndpoints) > 0 }
+
+// reports tells whether this node has an edge of which others have to know.
+func (n *node) reports() bool { return n.edge != nil && n.shared() }
 
 // enter has the node listed, with nothing proven: before the edge serves anybody, so that
 // nothing is ever served by a node that nobody knows of.

@@ -39,7 +39,7 @@ func (n *node) run(ctx context.Context, started func() error) error {
 	background, stop := context.WithCancel(context.Background())
 	defer stop()
 	var err error
-	if n.edge != nil && n.shared() {
+	if n.reports() {
 		err = n.roster.enter(ctx)
 	}
 	if err == nil {
@@ -84,7 +84,7 @@ func (n *node) start(ctx context.Context) {
 	})
 	n.parts.Go(func() { n.keepAudits(ctx) })
 	n.parts.Go(func() { n.forgetNodes(ctx) })
-	if n.edge != nil && n.shared() {
+	if n.reports() {
 		n.parts.Go(func() { n.roster.report(ctx) })
 	}
 	n.parts.Go(func() { n.watchStore(ctx) })
@@ -136,9 +136,8 @@ func (n *node) warm(ctx context.Context) error {
 // those of days that ended an hour ago: all of them at first, then the last day's again, for
 // what came late.
 func (n *node) keepAudits(ctx context.Context) {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for packed := (time.Time{}); ; {
+	var packed time.Time
+	every(ctx, time.Hour, func() {
 		now := n.now()
 		if err := n.store.PruneAudits(ctx, now.AddDate(0, 0, -n.cfg.AuditDays)); err != nil && ctx.Err() == nil {
 			n.log.Warn("old audit rows could not be dropped", "err", err)
@@ -149,22 +148,24 @@ func (n *node) keepAudits(ctx context.Context) {
 		} else if ctx.Err() == nil {
 			n.log.Warn("old audit rows could not be packed", "err", err)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+	})
 }
 
-// forgetNodes takes out the nodes that have been silent for long, once a minute.
+// forgetNodes takes out the nodes that have been silent for long.
 func (n *node) forgetNodes(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
+	every(ctx, time.Minute, func() {
 		if err := n.store.ForgetNodes(ctx, n.now().Add(-n.cfg.ForgetNode)); err != nil && ctx.Err() == nil {
 			n.log.Warn("nodes that are gone could not be forgotten", "err", err)
 		}
+	})
+}
+
+// every does something at once and then in turn, until ctx ends.
+func every(ctx context.Context, period time.Duration, do func()) {
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	for {
+		do()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
