@@ -191,8 +191,13 @@ type body struct {
 	ended   atomic.Bool // read to its end, by the transport's goroutine
 }
 
-// Read is io.Reader's.
+// Read is io.Reader's. After its end a body stays at it: the transport asks for more than
+// was declared behind the last piece, when the answer to that may be under way and net/http
+// have closed the body, which is not the end of the transport's connection.
 func (b *body) Read(p []byte) (int, error) {
+	if b.ended.Load() {
+		return 0, io.EOF
+	}
 	b.start()
 	n, err := b.ReadCloser.Read(p)
 	b.reading.Stop()

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -43,4 +44,39 @@ func TestLateTimers(t *testing.T) {
 			resp.Body.Close()
 		}
 	}
+}
+
+// TestBodyStaysAtItsEnd: net/http closes a body when it answers over HTTP/1.1, and a transport
+// reads behind the last piece, which the upstream may have answered by then. An error there
+// would tear the answer.
+func TestBodyStaysAtItsEnd(t *testing.T) {
+	e, err := New(Config{Feed: silent{}, Sealer: fixed{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.stop()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := newExchange(w, r, &conn{edge: e, stall: time.Minute})
+		defer x.end()
+		body := x.request(r.Context()).Body
+		if got, err := io.ReadAll(body); string(got) != "some" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+		x.WriteHeader(http.StatusOK)
+		if err := x.FlushError(); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.Body.Read(make([]byte, 1)); err != http.ErrBodyReadAfterClose {
+			t.Errorf("net/http's body: %v, want it closed, or this test shows nothing", err)
+		}
+		if n, err := body.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("behind the end: %d bytes, %v", n, err)
+		}
+	}))
+	defer s.Close()
+	resp, err := s.Client().Post(s.URL, "text/plain", strings.NewReader("some"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 }
