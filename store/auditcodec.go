@@ -41,7 +41,7 @@ func packed(key string, rows []auditRow) (string, error) {
 // rowsOf are the rows of the value under a key, newest first. Those of a pack that are all
 // newer than after may be left out.
 func rowsOf(prefix, after string, kv *mvccpb.KeyValue) ([]auditRow, error) {
-	if len(kv.Value) == 0 || kv.Value[0] != packFormat {
+	if !isPack(kv) {
 		row, err := singleRow(prefix, kv)
 		return []auditRow{row}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,6 +220,7 @@ type meddler struct {
 	mu         sync.Mutex
 	read, txn  func()
 	afterReads int // reads that are let through
+	gets       atomic.Int64
 }
 
 func meddle(s *store.Store) *meddler {
@@ -238,6 +240,7 @@ func (m *meddler) take(f *func()) func() {
 }
 
 func (m *meddler) Get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	m.gets.Add(1)
 	if m.afterReads--; m.afterReads < 0 {
 		m.take(&m.read)()
 	}

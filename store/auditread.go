@@ -19,8 +19,13 @@ import (
 
 const (
 	day = 24 * time.Hour // of UTC: Truncate knows no other
-	// auditKeys is how many audit keys are read at once: the value of one can have 256 KiB.
+	// auditKeys is how many audit keys are read at once: the value of one can have 256 KiB. Of
+	// a day of single rows auditRows are: etcd counts the rest of the day each time.
 	auditKeys = 32
+	auditRows = 500
+	// unpackedFor is how long after a day has ended its rows may be packed by a node whose clock
+	// is ahead. Until then no row is behind a newer one's key.
+	unpackedFor = 30 * time.Minute
 	// auditsPassed is how many rows of other resources are passed over for one page.
 	auditsPassed = 20_000
 )
@@ -66,7 +71,7 @@ func (s *Store) Audits(ctx context.Context, projectID string, q lacre.AuditQuery
 		if r.after, err = turned(q.After); err != nil {
 			return lacre.AuditPage{}, err
 		}
-		w.from = prefix + dayStart(r.after)
+		w.from = prefix + s.auditStart(r.after)
 	}
 	for kv, err := range w.values(ctx) {
 		if errors.Is(err, lacre.ErrCompacted) { // to ask again is all there is to do
@@ -165,8 +170,9 @@ type auditWalk struct {
 // values yields what is stored, in the order of keys: the newest first.
 func (w *auditWalk) values(ctx context.Context) iter.Seq2[*mvccpb.KeyValue, error] {
 	return func(yield func(*mvccpb.KeyValue, error) bool) {
+		limit := int64(auditKeys)
 		for end := w.dayEnd(); ; {
-			page, err := w.store.get(ctx, w.from, clientv3.WithRange(end), clientv3.WithLimit(auditKeys), clientv3.WithRev(w.at))
+			page, err := w.store.get(ctx, w.from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(w.at))
 			if err != nil {
 				yield(nil, fmt.Errorf("reading %s: %w", w.prefix, err))
 				return
@@ -177,8 +183,12 @@ func (w *auditWalk) values(ctx context.Context) iter.Seq2[*mvccpb.KeyValue, erro
 					return
 				}
 			}
+			limit = auditKeys
 			switch {
 			case page.More:
+				if !slices.ContainsFunc(page.Kvs, isPack) {
+					limit = auditRows
+				}
 				w.from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 				end = w.dayEnd()
 			case end == w.to:
@@ -198,6 +208,18 @@ func (w *auditWalk) dayEnd() string {
 		return min(w.prefix+auditKey(midnight.Add(-1)), w.to)
 	}
 	return w.to
+}
+
+func isPack(kv *mvccpb.KeyValue) bool { return len(kv.Value) > 0 && kv.Value[0] == packFormat }
+
+// auditStart is where to read on after a row, as digits of a key: right behind it while its
+// day cannot be packed, else from the beginning of its day.
+func (s *Store) auditStart(digits string) string {
+	t, _ := auditTime(digits)
+	if t.Truncate(day).Add(day + unpackedFor).After(s.now()) {
+		return digits + "\x00"
+	}
+	return dayStart(digits)
 }
 
 // dayStart is where the rows of the UTC day of a row begin, as digits of a key. The last day

@@ -153,3 +153,28 @@ func TestAuditsEndWithTheirContext(t *testing.T) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
 }
+
+// TestAuditsOfABusyDay: what a page costs does not depend on how much of the day is newer.
+func TestAuditsOfABusyDay(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	m := meddle(s)
+	all := rowsFrom(time.Now(), 3000)
+	for i := range all { // of one day, which is today
+		all[i].Time = time.Now().Truncate(24 * time.Hour).Add(time.Duration(i) * time.Millisecond)
+	}
+	putAudits(t, s, all...)
+	page, err := s.Audits(t.Context(), "p1", lacre.AuditQuery{Limit: 2990})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := m.gets.Swap(0); n > 10 {
+		t.Errorf("got %d reads for 2,990 rows, want 10 at most", n)
+	}
+	if page, err = s.Audits(t.Context(), "p1", lacre.AuditQuery{Limit: 20, After: page.Next}); err != nil || len(page.Audits) != 10 {
+		t.Fatalf("got %d rows at the end, %v, want 10", len(page.Audits), err)
+	}
+	if n := m.gets.Load(); n > 3 {
+		t.Errorf("got %d reads for the last ten rows, want 3 at most", n)
+	}
+}
