@@ -146,7 +146,7 @@ func place(c *Certificate, n Node) Placement {
 		p.State = StateUnbound
 	case i >= 0:
 		p.State, p.Reason = StateFailing, n.Failing[i].Reason
-	case slices.Contains(n.More, c.ProjectID), n.Unlisted > 0 && c.ProjectID > n.Failing[len(n.Failing)-1].ProjectID:
+	case slices.Contains(n.More, c.ProjectID), n.Unlisted > 0 && (len(n.Failing) == 0 || c.ProjectID > n.Failing[len(n.Failing)-1].ProjectID):
 		p.State, p.Reason = StateFailing, "more fails there than is named (a damaged domain of the project, or very many certificates); this one may be among it"
 	}
 	return p

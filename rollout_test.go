@@ -95,6 +95,7 @@ func TestRollout(t *testing.T) {
 		{"too many of the project fail", at("n", now, func(n *lacre.Node) { n.More = []string{"p", w.project} }), lacre.StateFailing, false},
 		{"too many of another fail", at("n", now, func(n *lacre.Node) { n.More = []string{"p"} }), lacre.StateServing, true},
 		{"too many projects fail", at("n", now, failingOn("0", "c"), func(n *lacre.Node) { n.Unlisted = 1 }), lacre.StateFailing, false},
+		{"too many projects fail, and none is named", at("n", now, func(n *lacre.Node) { n.Unlisted = 1 }), lacre.StateFailing, false},
 		{"too many projects fail after it", at("n", now, failingOn("z", "c"), func(n *lacre.Node) { n.Unlisted = 1 }), lacre.StateServing, true},
 		{"of its instance", at("n", now, in(d.InstanceID)), lacre.StateServing, true},
 		{"of its instance, behind", at("n", before, in(d.InstanceID)), lacre.StatePending, false},

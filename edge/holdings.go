@@ -264,9 +264,14 @@ func (h *holdings) markAs(what string, d damage) {
 	h.edge.log.Error("damaged; the last good value stays", "what", what, "err", d.err)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.damaged[what].number <= d.number { // else it is of a newer version
-		h.damaged[what] = d
+	was := h.damaged[what]
+	if was.number > d.number { // of a newer version
+		d = was
 	}
+	if was.number == d.number && d.revision == 0 {
+		d.revision = was.revision // a compare does not know it
+	}
+	h.damaged[what] = d
 	if d.certificate != nil {
 		h.edge.prover.add(claim{certificate: d.certificate})
 	}

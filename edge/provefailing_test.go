@@ -103,12 +103,14 @@ func TestProofOfManyUnreached(t *testing.T) {
 
 // and what is said of it does not change by itself.
 func TestProofIsBoundedByProject(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Retry = 20 * time.Millisecond })
 	w.box.broken.Store(true)
 	leaf := w.leaf([]string{"*.test"})
 	var last *lacre.Domain
+	var louds []*lacre.Domain
 	for i := range lacre.MaxFailing + 5 {
 		last = w.domain(fmt.Sprintf("a%d.test", i), []*lacre.Certificate{w.certificate(leaf)})
+		louds = append(louds, last)
 	}
 	loud := w.project
 	w.tenant()
@@ -126,14 +128,28 @@ func TestProofIsBoundedByProject(t *testing.T) {
 			t.Fatalf("got %v, then %v though nothing happened", p, again)
 		}
 	}
+	some := make([]*lacre.Domain, 0, lacre.MaxFailingProjects)
 	for range lacre.MaxFailingProjects {
 		w.tenant()
 		last = w.domain(fmt.Sprintf("%s.test", w.project), []*lacre.Certificate{w.certificate(leaf)})
+		some = append(some, last)
 	}
 	w.proves(last.Revision)
 	if p := w.edge.Proof(); p.Unlisted != 2 {
 		t.Errorf("got %d projects unlisted, want 2", p.Unlisted)
 	}
+	for _, d := range some {
+		w.commit(lacre.Tx{Delete: []lacre.Record{d}})
+	}
+	eventually(t, "what is gone makes room", func() bool { return w.edge.Proof().Unlisted == 0 })
+	w.project = loud
+	gone := louds[0].Bindings[0].CertificateID // the first to fail is named
+	w.commit(lacre.Tx{Delete: []lacre.Record{louds[0]}})
+	eventually(t, "another one is named in its place", func() bool {
+		p := w.edge.Proof()
+		return len(p.Failing) == lacre.MaxFailing+1 &&
+			!slices.ContainsFunc(p.Failing, func(f lacre.Failing) bool { return f.CertificateID == gone })
+	})
 }
 
 // served, and that is said.
@@ -180,6 +196,10 @@ func TestProofAfterAStaleCompare(t *testing.T) {
 	w.box.broken.Store(true)
 	c.Version++
 	w.refused(c, w.version(c.ID, c.Version, w.leaf([]string{"a.test"})))
+	f.set(func() { f.older[c.ID] = before }) // which is damaged by now, too
+	if err := w.edge.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	f.set(func() { f.stale[c.ID] = before })
 	for range 3 {
 		if err := w.edge.Repair(t.Context()); err != nil {
