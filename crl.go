@@ -126,14 +126,21 @@ func (s *Service) newRevocations(p *certified, old *Revocations, text string) (n
 	return &r, warnings, nil
 }
 
+// maxLists is how many lists are kept, unless more of them are in force: each is named in the
+// audit row of every upload.
+const maxLists = 64
+
 // fit drops lists until the others have room, those that are not in force only and the
 // oldest first: a CA that becomes a trust root again would have its revoked clients back.
 func (p *certified) fit(r *Revocations) (warnings []string, err error) {
 	slices.SortFunc(r.Lists, func(a, b RevocationList) int { return a.ThisUpdate.Compare(b.ThisUpdate) })
-	for size := r.size(); size > keypair.MaxCRL; size = r.size() {
+	for size := r.size(); size > keypair.MaxCRL || len(r.Lists) > maxLists; size = r.size() {
 		i := slices.IndexFunc(r.Lists, func(l RevocationList) bool { return !p.inForce(l) })
-		if i < 0 {
+		switch {
+		case i < 0 && size > keypair.MaxCRL:
 			return nil, FieldErrorf(CodeInvalidField, "crl", "with the lists of other issuers that are kept there are %d bytes in DER, more than %d", size, keypair.MaxCRL)
+		case i < 0: // as many trust roots
+			return warnings, nil
 		}
 		warnings = append(warnings, "The revocation list of "+r.Lists[i].Issuer+", which is no trust root now, was dropped: there is no room for it.")
 		r.Lists = slices.Delete(r.Lists, i, i+1)

@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +158,37 @@ func TestListsOfFormerRootsMakeRoom(t *testing.T) {
 		_, err = w.tryCRL(c, long(b, time.Minute))
 		wantField(t, err, lacre.CodeInvalidField, "crl")
 	})
+}
+
+// TestListsOfFormerRootsAreFew: each is named in the audit row of every upload.
+func TestListsOfFormerRootsAreFew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.create(trustingAll(w.upload("web_cert", "www.a.test"), testcert.NewCA(t, "first")))
+	var all []*testcert.CA
+	for i := range 70 {
+		all = append(all, testcert.NewCA(t, fmt.Sprintf("ca%d", i)))
+	}
+	for some := range slices.Chunk(all, 10) { // as many as may be trusted at once
+		w.modify(c.ID, trustingAll(w.upload("web_cert", "www.a.test"), some...))
+		for _, ca := range some {
+			_, err := w.tryCRL(c, ca.CRL(t, nil))
+			w.ok(err)
+		}
+	}
+	lists := w.crls(c)
+	if len(lists) != 64 {
+		t.Errorf("got %d lists, want 64", len(lists))
+	}
+	inForce := 0
+	for _, l := range lists {
+		if l.InForce {
+			inForce++
+		}
+	}
+	if inForce != 10 {
+		t.Errorf("got %d lists in force, want those of the ten roots", inForce)
+	}
 }
 
 // TestRevocationListsDoNotGoBack: neither by number nor by date, until they are deleted.
