@@ -51,7 +51,10 @@ type Config struct {
 	MaxConcurrent int
 	// MaxWaiting bounds the requests that wait for other nodes (Prefer: wait); default 256.
 	MaxWaiting int
-	QueueTime  time.Duration
+	// Stopping ends when the node is about to stop: nobody waits for other nodes from then on.
+	// Nil never does.
+	Stopping  context.Context
+	QueueTime time.Duration
 	// RateLimit is how many requests a second one caller may send to the API, and one
 	// address to IAM; twice as many at once. Default 10,000; below 0 there is no limit.
 	RateLimit int
@@ -75,6 +78,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.BodyTime <= 0 {
 		c.BodyTime = 30 * time.Second
+	}
+	if c.Stopping == nil {
+		c.Stopping = context.Background()
 	}
 	if c.MaxWaiting <= 0 {
 		c.MaxWaiting = 256

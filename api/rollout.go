@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -42,7 +43,10 @@ func (x *exchange) awaited(written *lacre.Written, dryRun bool) (*reply, error) 
 		return out, nil
 	}
 	x.leave()
-	late, err := x.Service.AwaitRollout(x.Context(), x.caller, written.Certificate, patience)
+	ctx, cancel := context.WithCancel(x.Context())
+	defer cancel()
+	defer context.AfterFunc(x.Stopping, cancel)()
+	late, err := x.Service.AwaitRollout(ctx, x.caller, written.Certificate, patience)
 	out.warnings, out.waited = append(out.warnings, late...), patience
 	return out, err
 }

@@ -122,3 +122,19 @@ func TestWaitingTakesNoPlace(t *testing.T) {
 	f.second.Store(1 << 40)
 	waiters.Wait()
 }
+
+// TestNobodyWaitsForANodeThatStops: what was stored is answered before the connection goes.
+func TestNobodyWaitsForANodeThatStops(t *testing.T) {
+	f := &fleet{}
+	stopping, stop := context.WithCancel(t.Context())
+	w := newWorld(t, func(a *api.Config, c *lacre.Config) { c.Roster, a.Stopping = f, stopping })
+	w.domain(w.group("group_web"), "www.a.test")
+	path := "/certificates/" + w.certificate(w.form("web_cert", "www.a.test"))
+	w.post(path+"/domains/attach", domainList("www.a.test")).ok(204)
+	time.AfterFunc(100*time.Millisecond, stop)
+	begin := time.Now()
+	got := w.put(path, w.form("web_cert", "www.a.test"), "Prefer", "wait=60").ok(200)
+	if took := time.Since(begin); took > 30*time.Second || !strings.Contains(got.Header.Get("X-Lacre-Warning"), "edge-b is pending") {
+		t.Errorf("got an answer after %v, warned %q", took, got.Header.Get("X-Lacre-Warning"))
+	}
+}

@@ -48,13 +48,16 @@ type node struct {
 	listeners map[string]net.Listener // "api", "edge", "edge-http"
 	accessLog io.Closer               // nil unless it is a file
 	parts     sync.WaitGroup          // what run has started
-	failed    chan error              // a part that ended on its own; has room for all
+	stopping  context.Context         // ends when drain begins
+	stop      context.CancelFunc
+	failed    chan error // a part that ended on its own; has room for all
 }
 
 // open builds a node up to listening on its addresses, with an edge that can serve; run does
 // the rest. Whatever it opened is closed again when it fails.
 func open(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Time) (n *node, err error) {
 	n = &node{cfg: cfg, log: log, now: now, metrics: prometheus.NewRegistry(), listeners: map[string]net.Listener{}, failed: make(chan error, 8)}
+	n.stopping, n.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			n.close()
@@ -212,7 +215,7 @@ func limit(n int) int {
 }
 
 func (n *node) makeAPI() {
-	cfg := api.Config{Service: n.service, Auth: n.auth, IAM: n.identity, Ready: n.ready, Metrics: n.metrics, Log: n.log, RateLimit: limit(n.cfg.RateLimit)}
+	cfg := api.Config{Service: n.service, Auth: n.auth, IAM: n.identity, Ready: n.ready, Metrics: n.metrics, Log: n.log, RateLimit: limit(n.cfg.RateLimit), Stopping: n.stopping}
 	if !n.cfg.has("api") {
 		cfg.Service, cfg.Auth, cfg.IAM = nil, nil, nil
 	}

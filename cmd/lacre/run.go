@@ -177,6 +177,7 @@ func every(ctx context.Context, period time.Duration, do func()) {
 // drain stops accepting and lets requests in flight finish, as long as the drain time
 // lasts; what is open then is cut.
 func (n *node) drain() {
+	n.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.DrainTime)
 	defer cancel()
 	drained := make(chan error, 1)
