@@ -82,6 +82,7 @@ func TestConfigRefusals(t *testing.T) {
 		"no versions":             {args: []string{"--data-dir", "d", "--history", "0"}},
 		"too many versions":       {args: []string{"--data-dir", "d", "--history", "51"}},
 		"too many domains":        {args: []string{"--data-dir", "d", "--domains-per-group", "16"}},
+		"nodes forgotten at once": {args: []string{"--data-dir", "d", "--forget-node-after", "14m"}},
 		"no room at all":          {args: []string{"--data-dir", "d", "--store-quota", "0"}},
 	} {
 		t.Run(name, func(t *testing.T) {

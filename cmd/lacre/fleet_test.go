@@ -12,8 +12,12 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"lacre"
+	"lacre/store"
 )
 
 // serveEtcd starts an etcd of its own, as an operator would, and returns its endpoint.
@@ -127,5 +131,50 @@ func TestFleet(t *testing.T) {
 	}
 	if text := a.talk.String() + b.talk.String() + d.talk.String(); strings.Contains(text, "level=ERROR") {
 		t.Errorf("got errors in the logs:\n%s", text)
+	}
+}
+
+// TestHousekeeping: what a node finds at its start that is due. Audit rows of days that are
+// over are packed, those past their time dropped, and a node that is long gone is forgotten.
+func TestHousekeeping(t *testing.T) {
+	t.Parallel()
+	endpoint := serveEtcd(t)
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	s, err := store.External(t.Context(), store.ExternalConfig{Endpoints: []string{endpoint}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ghost := lacre.Node{Name: "ghost", Reported: time.Now().Add(-time.Hour)}
+	if err := s.Presence("ghost").Report(t.Context(), &ghost); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := etcd.Delete(t.Context(), "/lacre/alive/ghost"); err != nil {
+		t.Fatal(err)
+	}
+	project := &lacre.Project{ID: "p1", Name: "p1", AccountID: "a", AccountName: "a", Created: time.Now()}
+	for i, days := range []int{3, 3, 3, 20} {
+		tx := lacre.Tx{Audit: lacre.Audit{ProjectID: "p1", Action: lacre.CanBind, Time: time.Now().AddDate(0, 0, -days)}}
+		if i == 0 {
+			tx.Put = []lacre.Record{project}
+		}
+		if _, err := s.Commit(t.Context(), tx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, t.TempDir(), "--etcd-endpoints", endpoint, "--audit-days", "10", "--forget-node-after", "30m")
+	for what, prefix := range map[string]string{"one pack is left of the audit": "/lacre/p/p1/audit/", "one node": "/lacre/node/"} {
+		eventually(t, what, func() bool {
+			found, err := etcd.Get(t.Context(), prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+			return err == nil && found.Count == 1 && !strings.HasSuffix(string(found.Kvs[0].Key), "/ghost")
+		})
+	}
+	page, err := s.Audits(t.Context(), "p1", lacre.AuditQuery{Limit: 10})
+	if err != nil || len(page.Audits) != 3 {
+		t.Errorf("got %d rows, %v, want three", len(page.Audits), err)
 	}
 }

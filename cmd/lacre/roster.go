@@ -96,13 +96,20 @@ func (r *roster) enter(ctx context.Context) error {
 	}
 	own := r.own()
 	r.place = s.Presence(own.ID)
-	err = r.place.Report(ctx, &own)
-	switch {
-	case errors.Is(err, store.ErrTaken): // it was killed just now, and is still listed
-	case err != nil: // a store that is full must not keep an edge from serving
-		r.node.log.Error("this node serves and is not listed: rollouts do not know of it until it can report", "err", err)
+	for end := time.Now().Add(store.AliveFor); ; {
+		err = r.place.Report(ctx, &own)
+		switch {
+		case err == nil || errors.Is(err, store.ErrTaken): // killed just now, and still listed
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case time.Now().After(end): // a store that is full must not keep an edge from serving
+			r.node.log.Error("this node serves and is not listed: rollouts do not know of it until it can report", "err", err)
+			return nil
+		}
+		r.node.log.Warn("what this edge serves could not be reported; will try again", "err", err)
+		time.Sleep(time.Second)
 	}
-	return ctx.Err()
 }
 
 // leave takes the node out, which has ended.
