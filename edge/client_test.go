@@ -9,6 +9,7 @@ import (
 	"time"
 )
 
+// dial makes a TLS connection with a server name.
 func (w *world) dial(name string, edits ...func(*tls.Config)) (*tls.Conn, error) {
 	cfg := &tls.Config{ServerName: name, RootCAs: w.ca.Pool()}
 	for _, edit := range edits {
@@ -17,6 +18,7 @@ func (w *world) dial(name string, edits ...func(*tls.Config)) (*tls.Conn, error)
 	return secured(w.addr, func(raw net.Conn) *tls.Conn { return tls.Client(raw, cfg) })
 }
 
+// connect is dial for connections that must succeed.
 func (w *world) connect(name string, edits ...func(*tls.Config)) *tls.Conn {
 	w.Helper()
 	c, err := w.dial(name, edits...)
@@ -54,6 +56,7 @@ func kept[C handshaking](w *world, name string, c C, err error) C {
 	return c
 }
 
+// serial returns the serial number of the leaf that a new handshake is shown.
 func (w *world) serial(name string, edits ...func(*tls.Config)) string {
 	w.Helper()
 	c := w.connect(name, edits...)
@@ -61,6 +64,7 @@ func (w *world) serial(name string, edits ...func(*tls.Config)) string {
 	return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
+// client returns an HTTP client that connects to the edge whatever the URL says.
 func (w *world) client(http2 bool, edits ...func(*tls.Config)) *http.Client {
 	w.Helper()
 	cfg := &tls.Config{RootCAs: w.ca.Pool()}
@@ -82,11 +86,13 @@ func (w *world) client(http2 bool, edits ...func(*tls.Config)) *http.Client {
 func tls12(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }
 func tls13(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }
 
+// eachTLS runs a test for both versions of TLS.
 func eachTLS(t *testing.T, test func(t *testing.T, version func(*tls.Config))) {
 	t.Run("TLS 1.2", func(t *testing.T) { test(t, tls12) })
 	t.Run("TLS 1.3", func(t *testing.T) { test(t, tls13) })
 }
 
+// eventually waits for a condition that nothing announces.
 func eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
 	for end := time.Now().Add(15 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {

@@ -275,12 +275,6 @@ func upstream(url string) func(*lacre.Domain) {
 	return func(d *lacre.Domain) { d.Upstream = url }
 }
 
-// dial makes a TLS connection with a server name.
-// connect is dial for connections that must succeed.
-// serial returns the serial number of the leaf that a new handshake is shown.
-// client returns an HTTP client that connects to the edge whatever the URL says.
-// eachTLS runs a test for both versions of TLS.
-// eventually waits for a condition that nothing announces.
 // syncBuffer is a log that can be read while it is written.
 type syncBuffer struct {
 	mu  sync.Mutex

@@ -84,7 +84,8 @@ func (f *faulty) latest(id string, l lacre.Latest) lacre.Latest {
 		return lacre.Latest{Version: stale}
 	}
 	if older := f.older[id]; older != nil {
-		return lacre.Latest{Version: older, Damaged: []*lacre.UnreadableError{{Record: older, Key: "test", Err: errFault}}}
+		next := &lacre.Version{ProjectID: older.ProjectID, CertificateID: id, Number: older.Number + 1}
+		return lacre.Latest{Version: older, Damaged: []*lacre.UnreadableError{{Record: next, Key: "test", Err: errFault}}}
 	}
 	if fault := f.read[id]; fault != nil {
 		return lacre.Latest{Err: fault}

@@ -114,7 +114,6 @@ func TestProofOfWhatNobodyCanAskFor(t *testing.T) {
 	}
 }
 
-// TestProofOfWhatIsMissing: a certificate that is bound and not stored is not served, from a
 // TestProofOfWhatIsGone: what goes away while its turn has not come, or during its handshake,
 // does not fail.
 func TestProofOfWhatIsGone(t *testing.T) {
@@ -173,8 +172,6 @@ func TestProofOfWildcards(t *testing.T) {
 	}
 }
 
-// TestProofOfADamagedDomain: which certificates it should have nobody knows, so none of its
-// TestProofOfManyUnreached: that nobody can ask for a certificate is one failure, and over as
 // TestProjectOfAnEdge is that of its instance.
 func TestProjectOfAnEdge(t *testing.T) {
 	w := newWorld(t)
@@ -187,9 +184,6 @@ func TestProjectOfAnEdge(t *testing.T) {
 	}
 }
 
-// TestProofIsBoundedByProject: one that fails with very many certificates hides nobody else's,
-// TestProofWhileAKeyIsSlow: as long as the newest version has not been opened, the one before is
-// TestProofAfterAStaleCompare: what was read before the newest version came ends no damage of
 // TestProofOfManyDomains: whichever of them is looked at, what is seen counts.
 func TestProofOfManyDomains(t *testing.T) {
 	w := newWorld(t)

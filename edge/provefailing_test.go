@@ -43,6 +43,7 @@ func TestProofOfAKeyThatDoesNotOpen(t *testing.T) {
 	}
 }
 
+// TestProofOfWhatIsMissing: a certificate that is bound and not stored is not served, from a
 // start on, until it is.
 func TestProofOfWhatIsMissing(t *testing.T) {
 	w := newWorld(t)
@@ -59,6 +60,7 @@ func TestProofOfWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestProofOfADamagedDomain: which certificates it should have nobody knows, so none of its
 // project's is taken for served, until it can be read again or is gone.
 func TestProofOfADamagedDomain(t *testing.T) {
 	w, f := newFaultyWorld(t)
@@ -84,6 +86,7 @@ func TestProofOfADamagedDomain(t *testing.T) {
 	}
 }
 
+// TestProofOfManyUnreached: that nobody can ask for a certificate is one failure, and over as
 // soon as somebody can.
 func TestProofOfManyUnreached(t *testing.T) {
 	w := newWorld(t)
@@ -101,6 +104,7 @@ func TestProofOfManyUnreached(t *testing.T) {
 	}
 }
 
+// TestProofIsBoundedByProject: one that fails with very many certificates hides nobody else's,
 // and what is said of it does not change by itself.
 func TestProofIsBoundedByProject(t *testing.T) {
 	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Retry = 20 * time.Millisecond })
@@ -143,8 +147,14 @@ func TestProofIsBoundedByProject(t *testing.T) {
 	}
 	eventually(t, "what is gone makes room", func() bool { return w.edge.Proof().Unlisted == 0 })
 	w.project = loud
-	gone := louds[0].Bindings[0].CertificateID // the first to fail is named
-	w.commit(lacre.Tx{Delete: []lacre.Record{louds[0]}})
+	var gone string // one that is named
+	for _, f := range w.edge.Proof().Failing {
+		if f.ProjectID == loud {
+			gone = f.CertificateID
+		}
+	}
+	i := slices.IndexFunc(louds, func(d *lacre.Domain) bool { return d.Bindings[0].CertificateID == gone })
+	w.commit(lacre.Tx{Delete: []lacre.Record{louds[i]}})
 	eventually(t, "another one is named in its place", func() bool {
 		p := w.edge.Proof()
 		return len(p.Failing) == lacre.MaxFailing+1 &&
@@ -152,6 +162,7 @@ func TestProofIsBoundedByProject(t *testing.T) {
 	})
 }
 
+// TestProofWhileAKeyIsSlow: as long as the newest version has not been opened, the one before is
 // served, and that is said.
 func TestProofWhileAKeyIsSlow(t *testing.T) {
 	slow := &slowBox{}
@@ -184,6 +195,7 @@ func TestProofWhileAKeyIsSlow(t *testing.T) {
 	}
 }
 
+// TestProofAfterAStaleCompare: what was read before the newest version came ends no damage of
 // that.
 func TestProofAfterAStaleCompare(t *testing.T) {
 	w, f := newFaultyWorld(t)
@@ -196,9 +208,13 @@ func TestProofAfterAStaleCompare(t *testing.T) {
 	w.box.broken.Store(true)
 	c.Version++
 	w.refused(c, w.version(c.ID, c.Version, w.leaf([]string{"a.test"})))
-	f.set(func() { f.older[c.ID] = before }) // which is damaged by now, too
-	if err := w.edge.Repair(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, number := range []int{before.Number, before.Number - 1} { // the next one is damaged
+		older := *before
+		older.Number = number
+		f.set(func() { f.older[c.ID] = &older })
+		if err := w.edge.Repair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	f.set(func() { f.stale[c.ID] = before })
 	for range 3 {

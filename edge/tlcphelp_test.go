@@ -17,7 +17,7 @@ import (
 	"lacre/tlcp"
 )
 
-// smCA is the SM2 CA of these tests, of which TLCP clients know nothing else.
+// newSMCA makes the SM2 CA of these tests, of which TLCP clients know nothing else.
 func newSMCA(tb testing.TB) *testcert.CA {
 	tb.Helper()
 	return testcert.NewCA(tb, "SM2 root", testcert.WithSM2()).Intermediate(tb, "SM2 issuing", testcert.WithSM2())

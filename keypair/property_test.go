@@ -45,7 +45,7 @@ func permute(s []*x509.Certificate, visit func([]*x509.Certificate)) {
 	generate(len(s))
 }
 
-// crypto/x509 builds and verifies every chain that Parse accepted.
+// TestAcceptedChainsVerify: crypto/x509 builds and verifies every chain that Parse accepted.
 func TestAcceptedChainsVerify(t *testing.T) {
 	root := testcert.NewCA(t, "root", testcert.WithRSA(2048))
 	short := root.Leaf(t, hosts)

@@ -68,7 +68,7 @@ func TestSM2PairsOfTongsuo(t *testing.T) {
 	}
 }
 
-// ecParameters and what stands in the files of various tools.
+// TestSM2KeyForms: ecParameters and what stands in the files of various tools.
 func TestSM2KeyForms(t *testing.T) {
 	pairs := newSM2CA(t).Dual(t, hosts)
 	private := pairs.Enc.Key.(*sm2.PrivateKey)

@@ -37,7 +37,7 @@ func TestWhatEtcdSaysIsLogged(t *testing.T) {
 	}
 }
 
-// etcd names every key of a request that took long: one line must not take megabytes.
+// TestWhatEtcdSaysIsClipped: etcd names every key of a request that took long: one line must not take megabytes.
 func TestWhatEtcdSaysIsClipped(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -38,7 +38,7 @@ func against(t *testing.T, client *Config, act func(s *serverHandshake) error, a
 	}
 }
 
-// raw sends messages without further ado, after the ClientHello.
+// rawServer sends messages without further ado, after the ClientHello.
 func rawServer(messages ...[]byte) func(s *serverHandshake) error {
 	return func(s *serverHandshake) error {
 		if _, err := s.expect(typeClientHello, maxHello); err != nil {

@@ -64,7 +64,7 @@ type vector struct {
 	} `json:"protected_records_plaintext"`
 }
 
-// within the validity of the vectors' certificates
+// vectorTime is within the validity of the vectors' certificates
 func vectorTime() time.Time { return time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 func eachVector(t *testing.T, f func(t *testing.T, v *vector)) {
@@ -131,7 +131,7 @@ func (v *vector) pair(t *testing.T, side *vectorSide) *KeyPair {
 	return pairOf(t, leaf{[][]byte{derOf(t, side.SignCert), ca}, keys[0]}, leaf{[][]byte{derOf(t, side.EncCert), ca}, keys[1]})
 }
 
-// message is a handshake message as it was on the wire.
+// vectorMessage is a handshake message as it was on the wire.
 type vectorMessage struct {
 	dir  string
 	raw  []byte
