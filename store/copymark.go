@@ -126,7 +126,10 @@ func (d *directory) engineFiles() ([]fileMark, error) {
 
 // dropCopy deletes the copy. That it is not there is no fault.
 func (d *directory) dropCopy() error {
-	err := os.Remove(filepath.Join(d.path, copyName))
+	return ignoreMissing(os.Remove(d.file(copyName)))
+}
+
+func ignoreMissing(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

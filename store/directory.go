@@ -96,15 +96,9 @@ func (d *directory) unlock() error { return d.lock.Close() }
 
 // check compares the directory with its format file.
 func (d *directory) check() error {
-	found, err := os.ReadFile(filepath.Join(d.path, formatFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // never started to the end, so nothing was ever acknowledged
-	}
-	if err != nil {
+	started, err := d.format()
+	if err != nil || !started {
 		return err
-	}
-	if f := strings.TrimSpace(string(found)); f != layoutFormat {
-		return fmt.Errorf("%s has format %q, this program knows %s: use a newer lacre", d.path, f, layoutFormat)
 	}
 	for _, needed := range []string{"wal/*.wal", "snap/db"} {
 		pattern := filepath.Join(d.path, etcdDir, "member", needed)
@@ -113,6 +107,22 @@ func (d *directory) check() error {
 		}
 	}
 	return nil
+}
+
+// format tells whether a store was ever started in the directory, and to the end: otherwise
+// nothing in it was acknowledged.
+func (d *directory) format() (started bool, err error) {
+	found, err := os.ReadFile(d.file(formatFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if f := strings.TrimSpace(string(found)); f != layoutFormat {
+		return false, fmt.Errorf("%s has format %q, this program knows %s: use a newer lacre", d.path, f, layoutFormat)
+	}
+	return true, nil
 }
 
 // markUsed writes the format file, durably: from now on the directory holds data.

@@ -95,7 +95,7 @@ func newStore(log *slog.Logger, now func() time.Time, random io.Reader) *Store {
 // connect gives a store its engine. The parts of the client are kept, not the client:
 // tests put faults between.
 func (s *Store) connect(client *clientv3.Client, e engine) {
-	s.kv, s.watcher, s.lease, s.engine = client.KV, client.Watcher, client.Lease, e
+	s.kv, s.watcher, s.lease, s.maintenance, s.engine = client.KV, client.Watcher, client.Lease, client.Maintenance, e
 	s.close = sync.OnceValue(s.stop)
 }
 

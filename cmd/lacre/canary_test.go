@@ -43,6 +43,9 @@ func TestCanary(t *testing.T) {
 		}
 		l.lead(t, format)
 		l.copies()
+		if _, err := backUpTo(t.Context(), dir, filepath.Join(dir, format+".backup")); err != nil {
+			t.Fatal(err)
+		}
 		p.stop()
 		l.talk = append(l.talk, p.talk.String())
 	}

@@ -294,7 +294,7 @@ func (c *Config) masterKey() string {
 	if c.MasterKey != "" {
 		return c.MasterKey
 	}
-	return "file:" + filepath.Join(c.DataDir, "master.key")
+	return "file:" + filepath.Join(c.DataDir, masterKeyFile)
 }
 
 // readOptional reads a file that need not be there.

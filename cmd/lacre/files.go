@@ -14,6 +14,9 @@ const (
 	endpointsFile   = "endpoints.json"
 )
 
+// masterKeyFile is where the master key is in the data directory, unless --master-key says otherwise.
+const masterKeyFile = "master.key"
+
 // writeFile replaces DIR/name with v as JSON: whole or not at all, also after a crash.
 func writeFile(dir, name string, v any, mode os.FileMode) (err error) {
 	text, err := json.MarshalIndent(v, "", "  ")

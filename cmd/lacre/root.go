@@ -75,7 +75,7 @@ connection.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hinted{usageError{err}, "see '" + cmd.CommandPath() + " --help'"}
 	})
-	root.AddCommand(serveCommand(env), demoCommand(env), certCommand(env), importCommand(env), explainCommand(env), auditCommand(env), iamCommand(env), tlcpCommand())
+	root.AddCommand(serveCommand(env), demoCommand(env), certCommand(env), importCommand(env), explainCommand(env), auditCommand(env), backupCommand(env), restoreCommand(env), iamCommand(env), tlcpCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	wrapArgErrors(root)
 	return root

@@ -82,6 +82,7 @@ func (n *node) start(ctx context.Context) {
 		}
 		return n.apiServer.Serve(l)
 	})
+	n.serveBackups(ctx)
 	n.parts.Go(func() { n.keepAudits(ctx) })
 	n.parts.Go(func() { n.forgetNodes(ctx) })
 	if n.reports() {

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// backupCommand takes a backup of the store of a running lacre.
+func backupCommand(env map[string]string) *cobra.Command {
+	var dataDir string
+	cmd := &cobra.Command{
+		Use: "backup FILE", Short: "Take a backup of the store while lacre runs", Args: cobra.ExactArgs(1),
+		Long: `Backup writes all that a running lacre has stored to FILE, or to stdout for -, as of one moment
+and while changes go on. FILE must not exist yet. It has the form of etcd's own snapshots: 'lacre
+restore' takes it, and 'etcdutl snapshot restore' does for an external cluster. Private keys are sealed
+in it; the master key is not in it, and has to be kept elsewhere.
+
+It is for whoever owns the data directory, on the machine that lacre runs on.`,
+		Example: `  lacre backup /backups/lacre-$(date +%F).db --data-dir /var/lib/lacre
+  lacre backup - --data-dir /var/lib/lacre | restic backup --stdin --stdin-filename lacre.db`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := needDataDir(cmd, env); err != nil {
+				return err
+			}
+			if args[0] == "-" {
+				_, err := takeBackup(cmd.Context(), dataDir, cmd.OutOrStdout())
+				return err
+			}
+			size, err := backUpTo(cmd.Context(), dataDir, args[0])
+			if err == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d bytes\n", args[0], size)
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&dataDir, "data-dir", "", "data directory of the lacre that runs")
+	cmd.Flags().String("config", "", "file with these settings")
+	return cmd
+}
+
+// needDataDir fills the flags of a command that is nothing without a data directory.
+func needDataDir(cmd *cobra.Command, env map[string]string) error {
+	if err := fill(cmd.Flags(), env); err != nil {
+		return err
+	}
+	if dir, err := cmd.Flags().GetString("data-dir"); err != nil || dir == "" {
+		return errors.Join(err, usagef("--data-dir is required"))
+	}
+	return nil
+}
+
+// backUpTo makes a file that is a whole backup, or none.
+func backUpTo(ctx context.Context, dataDir, path string) (size int64, err error) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return 0, errors.Join(fmt.Errorf("%s: %w", path, fs.ErrExist), err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // 0600
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, ignoreMissing(os.Remove(f.Name()))) }()
+	size, err = takeBackup(ctx, dataDir, f)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return 0, err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return 0, err
+	}
+	return size, syncDir(filepath.Dir(path))
+}
+
+// takeBackup asks a running lacre for a backup.
+func takeBackup(ctx context.Context, dataDir string, to io.Writer) (int64, error) {
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", backupSocketOf(dataDir))
+	}}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://lacre/", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		return 0, hinted{fmt.Errorf("asking for a backup: %w", err), "is lacre running with this data directory, and are you its user?"}
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+		return 0, fmt.Errorf("asking for a backup: %s: %s", resp.Status, strings.TrimSpace(string(why)))
+	}
+	size, err := io.Copy(to, resp.Body)
+	if err != nil {
+		return 0, fmt.Errorf("taking the backup: %w", err)
+	}
+	return size, nil
+}
