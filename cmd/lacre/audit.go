@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
@@ -35,10 +33,7 @@ users, roles and projects belong to no project and are not shown.`,
 			if err != nil {
 				return err
 			}
-			if s.output == "json" {
-				return writeJSON(cmd.OutOrStdout(), rows)
-			}
-			return auditTable(cmd.OutOrStdout(), rows)
+			return printList[auditRow](cmd, s, rows, auditHeader)
 		}),
 	}
 	s.target.flags(cmd.Flags())
@@ -69,27 +64,18 @@ func (s *session) audits(ctx context.Context, resource string, limit int) (rows 
 	return rows, nil
 }
 
-// auditTable writes a line for each row. Details have text that others chose, such as the names
-// of CAs, and are read by administrators: nothing in them may move a cursor.
-func auditTable(w io.Writer, rows []json.RawMessage) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "TIME\tACTION\tRESOURCE\tUSER\tSOURCE\tDETAIL")
-	for _, text := range rows {
-		var a struct {
-			Time     string `json:"time"`
-			Action   string `json:"action"`
-			Resource string `json:"resource"`
-			User     string `json:"user_name"`
-			Source   string `json:"source"`
-			Detail   string `json:"detail"`
-		}
-		if err := json.Unmarshal(text, &a); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
-		}
-		for _, cell := range []string{a.Time, a.Action, a.Resource, a.User, a.Source} {
-			fmt.Fprint(t, printable(cell), "\t")
-		}
-		fmt.Fprintln(t, printable(a.Detail))
-	}
-	return t.Flush()
+// auditRow is what the command shows of a row.
+type auditRow struct {
+	Time     string `json:"time"`
+	Action   string `json:"action"`
+	Resource string `json:"resource"`
+	User     string `json:"user_name"`
+	Source   string `json:"source"`
+	Detail   string `json:"detail"`
+}
+
+const auditHeader = "TIME\tACTION\tRESOURCE\tUSER\tSOURCE\tDETAIL"
+
+func (a auditRow) row() []string {
+	return []string{a.Time, a.Action, a.Resource, a.User, a.Source, a.Detail}
 }

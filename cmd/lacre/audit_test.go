@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,20 +54,6 @@ func TestAuditOfANode(t *testing.T) {
 			}
 		}
 	})
-}
-
-// What others chose to be called does nothing to the terminal of who reads it.
-func TestAuditTable(t *testing.T) {
-	var out strings.Builder
-	row := `{"time":"T","action":"A","resource":"R","user_name":"ana\u001b[2J","source":"S","detail":"CN=a\tb\nc\r\u0007\u202e 证书"}`
-	if err := auditTable(&out, []json.RawMessage{json.RawMessage(row)}); err != nil {
-		t.Fatal(err)
-	}
-	want := "TIME  ACTION  RESOURCE  USER     SOURCE  DETAIL\n" +
-		"T     A       R         ana\ufffd[2J  S       CN=a\ufffdb\ufffdc\ufffd\ufffd\ufffd 证书\n"
-	if got := out.String(); got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
 }
 
 func revisionOf(t *testing.T, n *node) int {

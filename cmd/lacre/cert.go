@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +31,12 @@ type certificate struct {
 	NotAfter           time.Time `json:"not_after"`
 	HasTrustedRootCA   bool      `json:"is_has_trusted_root_ca"`
 	UpdateTime         time.Time `json:"update_time"`
+}
+
+const certHeader = "ID\tNAME\tTYPE\tALGORITHM\tSAN\tNOT AFTER\tSERIAL"
+
+func (c certificate) row() []string {
+	return []string{c.ID, c.Name, c.Type, c.AlgorithmType, strings.Join(c.SAN, ","), c.NotAfter.Format(time.RFC3339), cmp.Or(c.SerialNumber, "-")}
 }
 
 // certCommand groups the commands over the certificate API.
@@ -234,10 +242,7 @@ func listCommand(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if s.output == "json" {
-				return writeJSON(cmd.OutOrStdout(), raw)
-			}
-			return table(cmd.OutOrStdout(), certs)
+			return s.print(cmd, raw, certHeader, rowsOf(certs)...)
 		}),
 	}
 	cmd.Flags().StringVar(&instance, "instance-id", "", "only those usable in this instance (default: all)")
@@ -257,15 +262,9 @@ func (s *session) list(ctx context.Context, query url.Values) (raw []json.RawMes
 		if err := s.call(ctx, http.MethodGet, "/certificates?"+query.Encode(), nil, &page); err != nil {
 			return nil, nil, err
 		}
-		for _, text := range page.Certs {
-			var c certificate
-			if err := json.Unmarshal(text, &c); err != nil {
-				return nil, nil, fmt.Errorf("reading the answer: %w", err)
-			}
-			raw, certs = append(raw, text), append(certs, c)
-		}
-		if len(page.Certs) < limit {
-			return raw, certs, nil
+		if raw = append(raw, page.Certs...); len(page.Certs) < limit {
+			certs, err = decodeList[certificate](raw)
+			return raw, certs, err
 		}
 	}
 }
@@ -297,12 +296,5 @@ func (s *session) show(cmd *cobra.Command, method, path string, body any) error 
 	if err := s.call(cmd.Context(), method, path, body, &raw); err != nil {
 		return err
 	}
-	if s.output == "json" {
-		return writeJSON(cmd.OutOrStdout(), raw)
-	}
-	var c certificate
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	return table(cmd.OutOrStdout(), []certificate{c})
+	return printOne[certificate](cmd, s, raw, certHeader)
 }

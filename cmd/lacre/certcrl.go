@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -86,19 +85,11 @@ func (s *session) crl(cmd *cobra.Command, method, which string, body any) error 
 	if err := s.call(cmd.Context(), method, "/certificates/"+c.ID+"/crl", body, &raw); err != nil {
 		return err
 	}
-	if s.output == "json" {
-		return writeJSON(cmd.OutOrStdout(), raw)
+	r, err := decode[revocations](raw)
+	if err != nil {
+		return err
 	}
-	var r revocations
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "ISSUER\tNUMBER\tREVOKED\tTHIS UPDATE\tNEXT UPDATE\tIN FORCE")
-	for _, l := range r.Lists {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%t\n", l.Issuer, l.Number, l.Entries, l.ThisUpdate, l.NextUpdate, l.InForce)
-	}
-	return t.Flush()
+	return s.print(cmd, raw, listHeader, rowsOf(r.Lists)...)
 }
 
 // heldList is a revocation list that the API has.
@@ -109,4 +100,10 @@ type heldList struct {
 	NextUpdate string `json:"next_update"`
 	Entries    int    `json:"entries"`
 	InForce    bool   `json:"in_force"`
+}
+
+const listHeader = "ISSUER\tNUMBER\tREVOKED\tTHIS UPDATE\tNEXT UPDATE\tIN FORCE"
+
+func (l heldList) row() []string {
+	return []string{l.Issuer, l.Number, fmt.Sprint(l.Entries), l.ThisUpdate, l.NextUpdate, fmt.Sprint(l.InForce)}
 }

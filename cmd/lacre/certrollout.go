@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +28,12 @@ type placement struct {
 	Reported time.Time `json:"report_time"`
 }
 
+const placementHeader = "NODE\tSTATE\tPROOF\tALIVE\tREPORTED\tREASON"
+
+func (p placement) row() []string {
+	return []string{p.Name, p.State, p.Proof, fmt.Sprint(p.Alive), p.Reported.Format(time.RFC3339), p.Reason}
+}
+
 func rolloutCommand(s *session) *cobra.Command {
 	var wait time.Duration
 	cmd := &cobra.Command{
@@ -45,11 +49,10 @@ func rolloutCommand(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if s.output == "json" {
-				err = writeJSON(cmd.OutOrStdout(), raw)
-			} else {
-				err = r.print(cmd.OutOrStdout())
+			if s.output == "table" {
+				fmt.Fprintf(cmd.OutOrStdout(), "version %d, SHA-256 %s\n", r.Version, printable(r.Fingerprint))
 			}
+			err = s.print(cmd, raw, placementHeader, rowsOf(r.Nodes)...)
 			if err == nil && wait > 0 && !r.Complete {
 				return fmt.Errorf("version %d is not served by every node after %v", r.Version, wait)
 			}
@@ -66,9 +69,8 @@ func (s *session) rolledOut(ctx context.Context, id string, patience time.Durati
 		if err := s.call(ctx, http.MethodGet, "/certificates/"+id+"/rollout", nil, &raw); err != nil {
 			return r, nil, err
 		}
-		r = rollout{}
-		if err := json.Unmarshal(raw, &r); err != nil {
-			return r, nil, fmt.Errorf("reading the answer: %w", err)
+		if r, err = decode[rollout](raw); err != nil {
+			return r, nil, err
 		}
 		if r.Complete || !time.Now().Before(end) {
 			return r, raw, nil
@@ -79,14 +81,4 @@ func (s *session) rolledOut(ctx context.Context, id string, patience time.Durati
 			return r, nil, ctx.Err()
 		}
 	}
-}
-
-func (r *rollout) print(out io.Writer) error {
-	fmt.Fprintf(out, "version %d, SHA-256 %s\n", r.Version, r.Fingerprint)
-	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tSTATE\tPROOF\tALIVE\tREPORTED\tREASON")
-	for _, n := range r.Nodes {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%t\t%s\t%s\n", printable(n.Name), n.State, n.Proof, n.Alive, n.Reported.Format(time.RFC3339), printable(n.Reason))
-	}
-	return t.Flush()
 }

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +26,24 @@ type certVersion struct {
 	CreateTime    time.Time `json:"create_time"`
 }
 
+const versionHeader = "VERSION\tSTATE\tALGORITHM\tSAN\tNOT AFTER\tSERIAL\tTRUST ROOTS\tSTAPLE UNTIL\tCREATED"
+
+func (v certVersion) row() []string {
+	if v.Damaged {
+		return []string{fmt.Sprint(v.ID), "damaged", "-", "-", "-", "-", "-", "-", "-"}
+	}
+	state := "kept"
+	if v.Current {
+		state = "current"
+	}
+	roots := "no"
+	if v.HasTrustRoot {
+		roots = "yes"
+	}
+	return []string{fmt.Sprint(v.ID), state, v.AlgorithmType, strings.Join(v.SAN, ","), v.NotAfter.Format(time.RFC3339),
+		v.SerialNumber, roots, cmp.Or(v.StapleUntil, "-"), v.CreateTime.Format(time.RFC3339)}
+}
+
 func versionsCommand(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "versions ID|NAME", Short: "List the versions kept of a certificate, newest first", Args: cobra.ExactArgs(1),
@@ -44,38 +60,9 @@ func versionsCommand(s *session) *cobra.Command {
 			if err := s.call(cmd.Context(), http.MethodGet, "/certificates/"+c.ID+"/versions?limit=500", nil, &page); err != nil {
 				return err
 			}
-			if s.output == "json" {
-				return writeJSON(cmd.OutOrStdout(), page.Versions)
-			}
-			return versionTable(cmd.OutOrStdout(), page.Versions)
+			return printList[certVersion](cmd, s, page.Versions, versionHeader)
 		}),
 	}
-}
-
-func versionTable(w io.Writer, raw []json.RawMessage) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "VERSION\tSTATE\tALGORITHM\tSAN\tNOT AFTER\tSERIAL\tTRUST ROOTS\tSTAPLE UNTIL\tCREATED")
-	for _, text := range raw {
-		var v certVersion
-		if err := json.Unmarshal(text, &v); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
-		}
-		if v.Damaged {
-			fmt.Fprintf(t, "%d\tdamaged\t-\t-\t-\t-\t-\t-\t-\n", v.ID)
-			continue
-		}
-		state := "kept"
-		if v.Current {
-			state = "current"
-		}
-		roots := "no"
-		if v.HasTrustRoot {
-			roots = "yes"
-		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, state, v.AlgorithmType, strings.Join(v.SAN, ","),
-			v.NotAfter.Format(time.RFC3339), v.SerialNumber, roots, cmp.Or(v.StapleUntil, "-"), v.CreateTime.Format(time.RFC3339))
-	}
-	return t.Flush()
 }
 
 func rollbackCommand(s *session) *cobra.Command {

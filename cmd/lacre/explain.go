@@ -3,11 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
@@ -113,20 +111,18 @@ func (s *session) explain(cmd *cobra.Command, body map[string]any) error {
 	if err := s.call(cmd.Context(), http.MethodPost, "/explain", body, &raw); err != nil {
 		return err
 	}
-	if s.output == "json" {
-		return writeJSON(cmd.OutOrStdout(), raw)
+	e, err := decode[explanation](raw)
+	if err != nil {
+		return err
 	}
-	var e explanation
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	return e.table(cmd.OutOrStdout())
+	return s.print(cmd, raw, "", e.rows()...)
 }
 
-// table writes one line for each thing that is known.
-func (e *explanation) table(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+// rows are one for each thing that is known.
+func (e *explanation) rows() (rows [][]string) {
+	line := func(name, format string, args ...any) {
+		rows = append(rows, []string{name, fmt.Sprintf(format, args...)})
+	}
 	line("HANDSHAKE", "%s", spaced(e.Handshake.Result, e.Handshake.Version, e.Handshake.CipherSuite, e.Handshake.Reason))
 	if r := e.Rule; r != nil {
 		line("RULE", "%s", r)
@@ -160,7 +156,7 @@ func (e *explanation) table(w io.Writer) error {
 		}
 		line("NOT CHOSEN", "%s: %s", what, l.Reason)
 	}
-	return t.Flush()
+	return rows
 }
 
 func (r *explainedRule) String() string {

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
@@ -68,39 +67,13 @@ func (s *session) identity(ctx context.Context, method, path string, body, out a
 	return err
 }
 
-// identityList reads the members of a list of the identity API, each twice: as it came, for JSON,
-// and as a T.
-func identityList[T any](ctx context.Context, s *session, path, member string) (raw []json.RawMessage, all []T, err error) {
+// identities reads the members of a list of the identity API.
+func (s *session) identities(ctx context.Context, path, member string) ([]json.RawMessage, error) {
 	var page map[string]json.RawMessage
 	if err := s.identity(ctx, http.MethodGet, path, nil, &page); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := errors.Join(json.Unmarshal(page[member], &raw), json.Unmarshal(page[member], &all)); err != nil {
-		return nil, nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	return raw, all, nil
-}
-
-// print shows records: all that the API said of them as JSON, or rows under a header.
-func (s *session) print(cmd *cobra.Command, raw any, header string, rows ...[]string) error {
-	if s.output == "json" {
-		return writeJSON(cmd.OutOrStdout(), raw)
-	}
-	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, header)
-	for _, row := range rows {
-		fmt.Fprintln(t, strings.Join(row, "\t"))
-	}
-	return t.Flush()
-}
-
-// rowsOf makes the rows of a table.
-func rowsOf[T interface{ row() []string }](all []T) [][]string {
-	rows := make([][]string, len(all))
-	for i, one := range all {
-		rows[i] = one.row()
-	}
-	return rows
+	return decode[[]json.RawMessage](page[member])
 }
 
 // named is what can be meant by its id or its name.
@@ -111,7 +84,11 @@ type named struct {
 
 // resolve returns the id of the user or project (kind) that which means.
 func (s *session) resolve(ctx context.Context, kind, which string) (string, error) {
-	_, all, err := identityList[named](ctx, s, "/v3/"+kind+"s", kind+"s")
+	raw, err := s.identities(ctx, "/v3/"+kind+"s", kind+"s")
+	if err != nil {
+		return "", err
+	}
+	all, err := decodeList[named](raw)
 	if err != nil {
 		return "", err
 	}

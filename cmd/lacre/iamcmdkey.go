@@ -43,9 +43,9 @@ func (s *session) makeKey(cmd *cobra.Command, body map[string]any) error {
 	if err := s.identity(cmd.Context(), http.MethodPost, credentialsPath, map[string]any{"credential": body}, &answer); err != nil {
 		return err
 	}
-	var k accessKey
-	if err := json.Unmarshal(answer.Credential, &k); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
+	k, err := decode[accessKey](answer.Credential)
+	if err != nil {
+		return err
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), "The secret key is shown this once.")
 	return s.print(cmd, answer.Credential, "ACCESS KEY\tSECRET KEY", []string{k.Access, k.Secret})
@@ -65,11 +65,11 @@ func listKeysCommand(s *session) *cobra.Command {
 				}
 				query.Set("user_id", id)
 			}
-			raw, keys, err := identityList[accessKey](cmd.Context(), s, credentialsPath+"?"+query.Encode(), "credentials")
+			raw, err := s.identities(cmd.Context(), credentialsPath+"?"+query.Encode(), "credentials")
 			if err != nil {
 				return err
 			}
-			return s.print(cmd, raw, keyHeader, rowsOf(keys)...)
+			return printList[accessKey](cmd, s, raw, keyHeader)
 		}),
 	}
 	cmd.Flags().StringVar(&owner, "for", "", "name or id of the user (default: yourself)")

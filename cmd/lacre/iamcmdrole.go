@@ -21,11 +21,11 @@ func listProjectsCommand(s *session) *cobra.Command {
 		Use: "list", Short: "List projects: yours, or as administrator those of the account", Args: cobra.NoArgs,
 		Example: `  lacre iam project list --data-dir ./data`,
 		RunE: s.with(nil, func(cmd *cobra.Command, _ []string) error {
-			raw, projects, err := identityList[project](cmd.Context(), s, "/v3/projects", "projects")
+			raw, err := s.identities(cmd.Context(), "/v3/projects", "projects")
 			if err != nil {
 				return err
 			}
-			return s.print(cmd, raw, projectHeader, rowsOf(projects)...)
+			return printList[project](cmd, s, raw, projectHeader)
 		}),
 	}
 }
@@ -48,11 +48,11 @@ func listRolesCommand(s *session) *cobra.Command {
 		Use: "list", Short: "List the roles that can be granted", Args: cobra.NoArgs,
 		Example: `  lacre iam role list --data-dir ./data`,
 		RunE: s.with(nil, func(cmd *cobra.Command, _ []string) error {
-			raw, roles, err := identityList[role](cmd.Context(), s, "/v3/roles", "roles")
+			raw, err := s.identities(cmd.Context(), "/v3/roles", "roles")
 			if err != nil {
 				return err
 			}
-			return s.print(cmd, raw, roleHeader, rowsOf(roles)...)
+			return printList[role](cmd, s, raw, roleHeader)
 		}),
 	}
 }

@@ -3,23 +3,18 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/spf13/cobra"
 )
 
 // changed calls the identity API and shows the one record it answers with.
-func changed[T interface{ row() []string }](cmd *cobra.Command, s *session, method, path, member, header string, body map[string]any) error {
+func changed[T tabular](cmd *cobra.Command, s *session, method, path, member, header string, body map[string]any) error {
 	var answer map[string]json.RawMessage
 	if err := s.identity(cmd.Context(), method, path, map[string]any{member: body}, &answer); err != nil {
 		return err
 	}
-	var one T
-	if err := json.Unmarshal(answer[member], &one); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	return s.print(cmd, answer[member], header, one.row())
+	return printOne[T](cmd, s, answer[member], header)
 }
 
 func createUserCommand(s *session) *cobra.Command {
@@ -47,11 +42,11 @@ func listUsersCommand(s *session) *cobra.Command {
 		Use: "list", Short: "List the users of the account", Args: cobra.NoArgs,
 		Example: `  lacre iam user list --data-dir ./data -o json`,
 		RunE: s.with(nil, func(cmd *cobra.Command, _ []string) error {
-			raw, users, err := identityList[user](cmd.Context(), s, "/v3/users", "users")
+			raw, err := s.identities(cmd.Context(), "/v3/users", "users")
 			if err != nil {
 				return err
 			}
-			return s.print(cmd, raw, userHeader, rowsOf(users)...)
+			return printList[user](cmd, s, raw, userHeader)
 		}),
 	}
 }

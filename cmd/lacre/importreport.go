@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -62,29 +60,15 @@ func noted(notes []layout.Note) []*importRow {
 // report prints the rows, and to stderr how many there are of each kind.
 func (im *importing) report(cmd *cobra.Command, rows []*importRow) error {
 	fmt.Fprintln(cmd.ErrOrStderr(), im.summary(rows))
-	if im.output == "json" {
-		return writeJSON(cmd.OutOrStdout(), rows)
-	}
-	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "RESULT\tFILE\tNAME\tHOSTS\tREASON")
-	for _, r := range rows {
-		why := r.Reason
-		for _, w := range r.Warnings {
-			why = strings.TrimPrefix(why+"; warning: "+w, "; ")
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Result, printable(r.File), cmp.Or(r.Name, "-"), printable(cmp.Or(strings.Join(r.Hosts, ","), "-")), printable(why))
-	}
-	return t.Flush()
+	return im.print(cmd, rows, "RESULT\tFILE\tNAME\tHOSTS\tREASON", rowsOf(rows)...)
 }
 
-// printable keeps what files and certificates say from speaking to the terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, text)
+func (r *importRow) row() []string {
+	why := r.Reason
+	for _, w := range r.Warnings {
+		why = strings.TrimPrefix(why+"; warning: "+w, "; ")
+	}
+	return []string{r.Result, r.File, cmp.Or(r.Name, "-"), cmp.Or(strings.Join(r.Hosts, ","), "-"), why}
 }
 
 func (im *importing) summary(rows []*importRow) string {

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/emmansun/gmsm/smx509"
@@ -204,8 +203,8 @@ func resumed(second *tlcp.Conn) string {
 }
 
 func printTLCP(w io.Writer, state tlcp.ConnectionState, resumption string) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	line := func(name, text string) { fmt.Fprintf(t, "%s\t%s\n", name, cmp.Or(text, "none")) }
+	var rows [][]string
+	line := func(name, text string) { rows = append(rows, []string{name, cmp.Or(text, "none")}) }
 	line("SUITE", tlcp.CipherSuiteName(state.CipherSuite))
 	line("SERVER NAME", state.ServerName)
 	line("PROTOCOL", state.NegotiatedProtocol)
@@ -218,7 +217,7 @@ func printTLCP(w io.Writer, state tlcp.ConnectionState, resumption string) error
 	}
 	line("VERIFIED", verified)
 	line("RESUMPTION", resumption)
-	return t.Flush()
+	return writeTable(w, "", rows...)
 }
 
 func describeSM2(c *smx509.Certificate) string {
