@@ -98,18 +98,6 @@ func (h *holdings) claim(s *site) {
 	}
 }
 
-// damagedCertificates are those of which an older version is served than the newest, or none.
-func (h *holdings) damagedCertificates() (all []*served) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, d := range h.damaged {
-		if d.certificate != nil {
-			all = append(all, d.certificate)
-		}
-	}
-	return all
-}
-
 // fetch reads the newest readable version of c and serves it where takes allows.
 func (h *holdings) fetch(ctx context.Context, c *served, takes takes) error {
 	return h.fetchAll(ctx, []*served{c}, takes)
@@ -235,15 +223,4 @@ func (h *holdings) offer(ctx context.Context, c *served, v *lacre.Version, takes
 		h.edge.changed(subject{certificate: c})
 	}
 	return true, nil
-}
-
-// undamaged forgets damage of the versions up to a number, which is served. That of a newer
-// one stays: a compare knows only what was there when it began.
-func (h *holdings) undamaged(c *served, number int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if d, was := h.damaged["certificate/"+c.key.id]; was && d.number <= number {
-		delete(h.damaged, "certificate/"+c.key.id)
-		h.edge.prover.add(claim{certificate: c})
-	}
 }

@@ -60,13 +60,3 @@ func (h *holdings) setRevocations(of certificateKey, r *lacre.Revocations, revis
 		h.edge.changed(subject{certificate: c})
 	}
 }
-
-// markRevocations marks damaged lists that are of concern here.
-func (h *holdings) markRevocations(of certificateKey, err error) {
-	h.mu.Lock()
-	c := h.certificates[of]
-	h.mu.Unlock()
-	if c != nil && c.revoked.Load() != nil {
-		h.mark("crl/"+of.id, err)
-	}
-}

@@ -1,0 +1,139 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+
+	"lacre"
+)
+
+// damage is why something is not served as it is stored.
+type damage struct {
+	err         error
+	certificate *served // whose newest version could not be read or opened; else nil
+	revision    int64   // that brought it, 0 when that is not known
+	number      int     // of that version, 0 when that is not known
+}
+
+// markUnreadable marks what is damaged and of any concern here. The revision is that of the
+// change that brought it, 0 when it was found otherwise.
+func (h *holdings) markUnreadable(bad *lacre.UnreadableError, revision int64) {
+	var of certificateKey
+	switch r := bad.Record.(type) {
+	case *lacre.Domain:
+		h.mark("domain/"+r.ID, bad)
+		h.edge.prover.domain(r.ID, r.ProjectID, true)
+		return
+	case *lacre.Version:
+		of = certificateKey{r.ProjectID, r.CertificateID}
+	case *lacre.Certificate:
+		of = certificateKey{r.ProjectID, r.ID}
+	case *lacre.Revocations:
+		h.markRevocations(certificateKey{r.ProjectID, r.CertificateID}, bad)
+		return
+	}
+	h.mu.Lock()
+	c := h.certificates[of]
+	h.mu.Unlock()
+	if c != nil {
+		h.markCertificate(c, revision, numberOf(bad), bad)
+	}
+}
+
+// numberOf is the number of a version that cannot be read, 0 of anything else.
+func numberOf(bad *lacre.UnreadableError) int {
+	if v, ok := bad.Record.(*lacre.Version); ok {
+		return v.Number
+	}
+	return 0
+}
+
+// markCertificate notes that the newest version of c cannot be read or opened.
+func (h *holdings) markCertificate(c *served, revision int64, number int, err error) {
+	h.markAs("certificate/"+c.key.id, damage{err: err, certificate: c, revision: revision, number: number})
+}
+
+// markRevocations marks damaged lists that are of concern here.
+func (h *holdings) markRevocations(of certificateKey, err error) {
+	h.mu.Lock()
+	c := h.certificates[of]
+	h.mu.Unlock()
+	if c != nil && c.revoked.Load() != nil {
+		h.mark("crl/"+of.id, err)
+	}
+}
+
+// mark notes damage for Status and the log. The error says where, never what was in it.
+func (h *holdings) mark(what string, err error) { h.markAs(what, damage{err: err}) }
+
+func (h *holdings) markAs(what string, d damage) {
+	h.edge.log.Error("damaged; the last good value stays", "what", what, "err", d.err)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was := h.damaged[what]
+	if was.number > d.number { // of a newer version
+		d = was
+	}
+	if was.number == d.number && d.revision == 0 {
+		d.revision = was.revision // a compare does not know it
+	}
+	h.damaged[what] = d
+	if d.certificate != nil {
+		h.edge.prover.add(claim{certificate: d.certificate})
+	}
+}
+
+// readable forgets damage of a domain. It needs mu.
+func (h *holdings) readable(id string) {
+	delete(h.damaged, "domain/"+id)
+	h.edge.prover.domain(id, "", false)
+}
+
+// undamaged forgets damage of the versions up to a number, which is served. That of a newer
+// one stays: a compare knows only what was there when it began.
+func (h *holdings) undamaged(c *served, number int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d, was := h.damaged["certificate/"+c.key.id]; was && d.number <= number {
+		delete(h.damaged, "certificate/"+c.key.id)
+		h.edge.prover.add(claim{certificate: c})
+	}
+}
+
+// damagedCertificates are those of which an older version is served than the newest, or none.
+func (h *holdings) damagedCertificates() (all []*served) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range h.damaged {
+		if d.certificate != nil {
+			all = append(all, d.certificate)
+		}
+	}
+	return all
+}
+
+// unserved returns why a version of that revision is not served, nil if it is or there is
+// none. It looks at nothing but damage, of which there is none as a rule.
+func (h *holdings) unserved(revision int64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for what, d := range h.damaged {
+		if d.revision == revision {
+			return fmt.Errorf("%s: %w", what, d.err)
+		}
+	}
+	return nil
+}
+
+// repair reads those certificates again whose newest version could not be read or opened.
+func (h *holdings) repair(ctx context.Context) error {
+	var some []*served
+	h.mu.Lock()
+	for _, d := range h.damaged {
+		if d.certificate != nil {
+			some = append(some, d.certificate)
+		}
+	}
+	h.mu.Unlock()
+	return h.fetchAll(ctx, some, newer)
+}
