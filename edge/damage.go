@@ -127,13 +127,5 @@ func (h *holdings) unserved(revision int64) error {
 
 // repair reads those certificates again whose newest version could not be read or opened.
 func (h *holdings) repair(ctx context.Context) error {
-	var some []*served
-	h.mu.Lock()
-	for _, d := range h.damaged {
-		if d.certificate != nil {
-			some = append(some, d.certificate)
-		}
-	}
-	h.mu.Unlock()
-	return h.fetchAll(ctx, some, newer)
+	return h.fetchAll(ctx, h.damagedCertificates(), newer)
 }
