@@ -3,6 +3,7 @@ package lacre
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -13,16 +14,25 @@ type Proof struct {
 	// the edge with itself, unless it is failing. 0 as long as the edge loads.
 	Revision int64
 	Since    int64     // store revision that the edge had loaded when it last did
-	Failing  []Failing // at most MaxFailing of one project, of MaxFailingProjects
+	Failing  []Failing // in order; at most so many of one project, and of so many projects
 	More     []string  // projects of which more certificates fail than are named, or a domain is damaged
 	Unlisted int       // projects with certificates that fail, none of which is named: they come after those in Failing
 }
 
-// How much of what fails an edge names.
-const (
-	MaxFailing         = 10
-	MaxFailingProjects = 100
-)
+// Fails tells whether the current version of a certificate is not presented, and why, for people.
+// One that may be among those that are not named counts as failing.
+func (p Proof) Fails(projectID, certificateID string) (why string, fails bool) {
+	for _, f := range p.Failing {
+		if f.ProjectID == projectID && f.CertificateID == certificateID {
+			return f.Reason, true
+		}
+	}
+	last := len(p.Failing) - 1
+	if slices.Contains(p.More, projectID) || p.Unlisted > 0 && (last < 0 || projectID > p.Failing[last].ProjectID) {
+		return "more fails there than is named (a damaged domain of the project, or very many certificates); this one may be among it", true
+	}
+	return "", false
+}
 
 // Failing is a certificate whose current version an edge does not present.
 type Failing struct {

@@ -136,7 +136,7 @@ func (s *Service) boundIn(ctx context.Context, c *Certificate) func() (func(inst
 // store.
 func place(c *Certificate, n Node) Placement {
 	p := Placement{Node: n, State: StateServing}
-	i := slices.IndexFunc(n.Failing, func(f Failing) bool { return f.ProjectID == c.ProjectID && f.CertificateID == c.ID })
+	why, fails := n.Fails(c.ProjectID, c.ID)
 	switch {
 	case n.Revision < c.Revision && n.Alive:
 		p.State = StatePending
@@ -144,10 +144,8 @@ func place(c *Certificate, n Node) Placement {
 		p.State = StateSilent
 	case c.Bound == 0:
 		p.State = StateUnbound
-	case i >= 0:
-		p.State, p.Reason = StateFailing, n.Failing[i].Reason
-	case slices.Contains(n.More, c.ProjectID), n.Unlisted > 0 && (len(n.Failing) == 0 || c.ProjectID > n.Failing[len(n.Failing)-1].ProjectID):
-		p.State, p.Reason = StateFailing, "more fails there than is named (a damaged domain of the project, or very many certificates); this one may be among it"
+	case fails:
+		p.State, p.Reason = StateFailing, why
 	}
 	return p
 }

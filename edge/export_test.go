@@ -5,6 +5,12 @@ import (
 	"fmt"
 )
 
+// How much of what fails is reported.
+const (
+	MaxFailing         = maxFailing
+	MaxFailingProjects = maxFailingProjects
+)
+
 // Repair tries what is damaged again, as the edge does from time to time.
 func (e *Edge) Repair(ctx context.Context) error { return e.holdings.repair(ctx) }
 

@@ -7,6 +7,12 @@ import (
 	"lacre"
 )
 
+// How much of what fails is reported: certificates of each project, and projects.
+const (
+	maxFailing         = 10
+	maxFailingProjects = 100
+)
+
 // failures are the claims that were disproven. What is reported of them is bounded for each
 // project, so that one cannot hide another's, and the same until something changes.
 type failures struct {
@@ -45,7 +51,7 @@ func (f *failures) list(c *served) {
 		p = &projectFailures{make(map[*served]struct{}), make(map[*served]struct{})}
 		f.projects[c.key.project] = p
 	}
-	if len(p.listed) < lacre.MaxFailing {
+	if len(p.listed) < maxFailing {
 		p.listed[c] = struct{}{}
 	} else {
 		p.others[c] = struct{}{}
@@ -67,7 +73,7 @@ func (f *failures) remove(c claim) {
 	delete(p.listed, c.certificate)
 	delete(p.others, c.certificate)
 	for next := range p.others {
-		if len(p.listed) < lacre.MaxFailing {
+		if len(p.listed) < maxFailing {
 			delete(p.others, next)
 			p.listed[next] = struct{}{}
 		}
@@ -85,8 +91,8 @@ func (f *failures) proof() lacre.Proof {
 	}
 	f.stale, f.report = false, lacre.Proof{}
 	ids := slices.Sorted(maps.Keys(f.projects))
-	if over := len(ids) - lacre.MaxFailingProjects; over > 0 {
-		ids, f.report.Unlisted = ids[:lacre.MaxFailingProjects], over
+	if over := len(ids) - maxFailingProjects; over > 0 {
+		ids, f.report.Unlisted = ids[:maxFailingProjects], over
 	}
 	for _, id := range ids {
 		p := f.projects[id]

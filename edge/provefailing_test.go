@@ -112,7 +112,7 @@ func TestProofIsBoundedByProject(t *testing.T) {
 	leaf := w.leaf([]string{"*.test"})
 	var last *lacre.Domain
 	var louds []*lacre.Domain
-	for i := range lacre.MaxFailing + 5 {
+	for i := range edge.MaxFailing + 5 {
 		last = w.domain(fmt.Sprintf("a%d.test", i), []*lacre.Certificate{w.certificate(leaf)})
 		louds = append(louds, last)
 	}
@@ -121,8 +121,8 @@ func TestProofIsBoundedByProject(t *testing.T) {
 	quiet := w.domain("b.test", []*lacre.Certificate{w.certificate(leaf)})
 	w.proves(max(last.Revision, quiet.Revision))
 	p := w.edge.Proof()
-	if n := len(p.Failing); n != lacre.MaxFailing+1 || !slices.Equal(p.More, []string{loud}) || p.Unlisted != 0 {
-		t.Errorf("got %d failing, more of %v, %d unlisted, want %d, more of one", n, p.More, p.Unlisted, lacre.MaxFailing+1)
+	if n := len(p.Failing); n != edge.MaxFailing+1 || !slices.Equal(p.More, []string{loud}) || p.Unlisted != 0 {
+		t.Errorf("got %d failing, more of %v, %d unlisted, want %d, more of one", n, p.More, p.Unlisted, edge.MaxFailing+1)
 	}
 	if !slices.IsSortedFunc(p.Failing, lacre.Failing.Compare) || p.Failing[0].Reason == "" {
 		t.Errorf("got %v, want them in order", p.Failing)
@@ -132,8 +132,8 @@ func TestProofIsBoundedByProject(t *testing.T) {
 			t.Fatalf("got %v, then %v though nothing happened", p, again)
 		}
 	}
-	some := make([]*lacre.Domain, 0, lacre.MaxFailingProjects)
-	for range lacre.MaxFailingProjects {
+	some := make([]*lacre.Domain, 0, edge.MaxFailingProjects)
+	for range edge.MaxFailingProjects {
 		w.tenant()
 		last = w.domain(fmt.Sprintf("%s.test", w.project), []*lacre.Certificate{w.certificate(leaf)})
 		some = append(some, last)
@@ -157,7 +157,7 @@ func TestProofIsBoundedByProject(t *testing.T) {
 	w.commit(lacre.Tx{Delete: []lacre.Record{louds[i]}})
 	eventually(t, "another one is named in its place", func() bool {
 		p := w.edge.Proof()
-		return len(p.Failing) == lacre.MaxFailing+1 &&
+		return len(p.Failing) == edge.MaxFailing+1 &&
 			!slices.ContainsFunc(p.Failing, func(f lacre.Failing) bool { return f.CertificateID == gone })
 	})
 }
