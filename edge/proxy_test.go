@@ -240,45 +240,6 @@ func TestStreamingUp(t *testing.T) {
 	})
 }
 
-// TestEarlyAnswer: when an upstream answers before it has read a request over HTTP/1.1,
-// net/http takes the rest of the request away. The upstream must then never believe that it
-// has all of it.
-func TestEarlyAnswer(t *testing.T) {
-	w := newWorld(t)
-	whole, broken := make(chan string, 1), make(chan error, 1)
-	b := backend(t, func(rw http.ResponseWriter, r *http.Request) {
-		http.NewResponseController(rw).EnableFullDuplex()
-		rw.WriteHeader(200)
-		rw.(http.Flusher).Flush()
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			broken <- err
-			return
-		}
-		whole <- string(body)
-	})
-	w.site("a.example.com", upstream(b.URL))
-	const pieces = 50
-	want := strings.Repeat("piece", pieces)
-	for range 20 {
-		c := w.connect("a.example.com")
-		io.WriteString(c, "POST / HTTP/1.1\r\nHost: a.example.com\r\nTransfer-Encoding: chunked\r\n\r\n")
-		for range pieces {
-			io.WriteString(c, "5\r\npiece\r\n")
-			time.Sleep(time.Millisecond / 4)
-		}
-		io.WriteString(c, "0\r\n\r\n")
-		select {
-		case got := <-whole:
-			if got != want {
-				t.Fatalf("the upstream got %d of %d bytes as the whole body", len(got), len(want))
-			}
-		case <-broken:
-		}
-		c.Close()
-	}
-}
-
 // exchangePieces sends pieces one by one, each only when the last was at the upstream and,
 // if begin is there to return what comes back, came back.
 func exchangePieces(t *testing.T, out io.Writer, arrived chan string, begin func() io.Reader) {
