@@ -135,12 +135,15 @@ func TestMistakenIsDropped(t *testing.T) {
 	feed := &turning{ready: make(chan struct{})}
 	feed.now.Store(wrong)
 	verdict := make(chan error)
-	e := startEdge(t, edge.Config{Feed: feed, Sealer: w.box, Instance: w.inst, Confirm: says(verdict)}, w)
-	eventually(t, "loading what is wrong", func() bool { return e.Status().Revision > 0 && w.isServed("only-wrong.test") })
+	damaged := &overtaken{Feed: feed, bad: &lacre.Domain{ProjectID: "p", ID: lacre.NewID()}, meanwhile: func() {}}
+	e := startEdge(t, edge.Config{Feed: damaged, Sealer: w.box, Instance: w.inst, Confirm: says(verdict)}, w)
+	eventually(t, "loading what is wrong", func() bool {
+		return e.Status().Revision > 0 && w.isServed("only-wrong.test") && e.Status().Damaged == 1
+	})
 	feed.now.Store(nil)
 	verdict <- lacre.ErrMistaken
 	eventually(t, "dropping what is wrong", func() bool { return e.Status().Sites == 0 })
-	if s := e.Status(); s.Ready || s.Serving || s.Revision != 0 || s.Certificates != 0 {
+	if s := e.Status(); s.Ready || s.Serving || s.Revision != 0 || s.Certificates != 0 || s.Damaged != 0 {
 		t.Errorf("status while the right store does not answer: got %+v", s)
 	}
 	served := make(chan bool, 1)
@@ -156,6 +159,9 @@ func TestMistakenIsDropped(t *testing.T) {
 	}
 	<-e.Ready()
 	w.edge = e
+	if more := e.Proof().More; len(more) > 0 {
+		t.Errorf("damage of the wrong store counts still: more of %v failing", more)
+	}
 	if w.isServed("only-wrong.test") {
 		t.Error("a host of the wrong store is still served")
 	}

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"lacre"
 )
@@ -13,6 +14,7 @@ type damage struct {
 	certificate *served // whose newest version could not be read or opened; else nil
 	revision    int64   // that brought it, 0 when that is not known
 	number      int     // of that version, 0 when that is not known
+	at          int64   // of a domain: the revision of the store as of which it is damaged
 }
 
 // markUnreadable marks what is damaged and of any concern here. The revision is that of the
@@ -21,8 +23,7 @@ func (h *holdings) markUnreadable(bad *lacre.UnreadableError, revision int64) {
 	var of certificateKey
 	switch r := bad.Record.(type) {
 	case *lacre.Domain:
-		h.mark("domain/"+r.ID, bad)
-		h.edge.prover.domain(r.ID, r.ProjectID, true)
+		h.markDomain(r, bad, revision)
 		return
 	case *lacre.Version:
 		of = certificateKey{r.ProjectID, r.CertificateID}
@@ -37,6 +38,33 @@ func (h *holdings) markUnreadable(bad *lacre.UnreadableError, revision int64) {
 	h.mu.Unlock()
 	if c != nil {
 		h.markCertificate(c, revision, numberOf(bad), bad)
+	}
+}
+
+// markDomain notes that a domain cannot be read as of a revision, unless more is known by now: a
+// compare has read it before.
+func (h *holdings) markDomain(d *lacre.Domain, err error, at int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	what := "domain/" + d.ID
+	if s := h.sites[d.ID]; s != nil && s.revision > at || h.removed[d.ID] > at || h.damaged[what].at > at {
+		return
+	}
+	h.damaged[what] = damage{err: err, at: at}
+	h.edge.log.Error("damaged; the last good value stays", "what", what, "err", err)
+	h.edge.prover.domain(d.ID, d.ProjectID, true)
+}
+
+// mended forgets the damage of domains that a compare has not found as of a revision. What came
+// later is not meant, unless it is the last word.
+func (h *holdings) mended(revision int64, last bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for what, d := range h.damaged {
+		id, is := strings.CutPrefix(what, "domain/")
+		if is && (d.at < revision || last && d.at > revision) {
+			h.readable(id)
+		}
 	}
 }
 

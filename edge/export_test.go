@@ -14,6 +14,12 @@ const (
 // Repair tries what is damaged again, as the edge does from time to time.
 func (e *Edge) Repair(ctx context.Context) error { return e.holdings.repair(ctx) }
 
+// Compare compares everything with the Feed, as the edge does from time to time.
+func (e *Edge) Compare(ctx context.Context) error {
+	_, err := e.holdings.reconcile(ctx, false)
+	return err
+}
+
 // Mix gives the current version of one certificate the open key pair of another one's.
 func (e *Edge) Mix(project, id, with string) {
 	a, b := e.heldVersion(project, id), e.heldVersion(project, with)

@@ -23,10 +23,10 @@ type holdings struct {
 	mu           sync.Mutex
 	sites        map[string]*site // by domain id
 	certificates map[certificateKey]*served
-	damaged      map[string]damage   // by "domain/<id>", "certificate/<id>" or "crl/<id>"
-	removed      map[string]struct{} // domains removed while a compare runs; else nil
-	round        uint32              // of the compare that runs, or ran last
-	names        map[string]string   // ids of projects and instances, held once
+	damaged      map[string]damage // by "domain/<id>", "certificate/<id>" or "crl/<id>"
+	removed      map[string]int64  // domains removed while a compare runs, with the revision; else nil
+	round        uint32            // of the compare that runs, or ran last
+	names        map[string]string // ids of projects and instances, held once
 }
 
 func newHoldings(e *Edge) *holdings {
@@ -66,7 +66,7 @@ func (h *holdings) apply(ctx context.Context, change lacre.Change) error {
 	for _, record := range change.Deleted { // last: a host that moves is never without a site
 		switch r := record.(type) {
 		case *lacre.Domain:
-			h.removeDomain(r.ID)
+			h.removeDomain(r.ID, change.Revision)
 		case *lacre.Revocations:
 			h.revoke(certificateKey{r.ProjectID, r.CertificateID}, nil, change.Revision)
 		}
@@ -159,12 +159,13 @@ func (h *holdings) install(next *site, last bool) {
 	h.release(old)
 }
 
-// removeDomain stops serving a domain; whoever else claims its host takes over.
-func (h *holdings) removeDomain(id string) {
+// removeDomain stops serving a domain, which is gone as of a revision; whoever else claims its
+// host takes over.
+func (h *holdings) removeDomain(id string, revision int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.removed != nil {
-		h.removed[id] = struct{}{}
+		h.removed[id] = revision
 	}
 	h.readable(id)
 	if old := h.sites[id]; old != nil {
@@ -182,7 +183,7 @@ func (h *holdings) clear() {
 	ids := slices.Collect(maps.Keys(h.sites))
 	h.mu.Unlock()
 	for _, id := range ids { // one by one: handshakes need none of this, and changes do not run
-		h.removeDomain(id)
+		h.removeDomain(id, 0)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,22 +61,27 @@ func TestProofOfWhatIsMissing(t *testing.T) {
 	}
 }
 
+// damageNext has the next change arrive damaged.
+func (f *faulty) damageNext() {
+	var done atomic.Bool
+	f.set(func() {
+		f.change = func(c lacre.Change) (lacre.Change, error) {
+			if len(c.Put) > 0 && done.CompareAndSwap(false, true) {
+				c.Unreadable = append(c.Unreadable, &lacre.UnreadableError{Key: "k", Record: c.Put[0], Err: errFault})
+				c.Put = nil
+			}
+			return c, nil
+		}
+	})
+}
+
 // TestProofOfADamagedDomain: which certificates it should have nobody knows, so none of its
 // project's is taken for served, until it can be read again or is gone.
 func TestProofOfADamagedDomain(t *testing.T) {
 	w, f := newFaultyWorld(t)
 	d, _ := w.site("a.test")
 	w.proves(d.Revision)
-	var once atomic.Bool
-	once.Store(true)
-	damage := func(c lacre.Change) (lacre.Change, error) {
-		if len(c.Put) > 0 && once.CompareAndSwap(true, false) {
-			c.Unreadable = append(c.Unreadable, &lacre.UnreadableError{Key: "k", Record: c.Put[0], Err: errFault})
-			c.Put = nil
-		}
-		return c, nil
-	}
-	f.set(func() { f.change = damage })
+	f.damageNext()
 	w.proves(w.store(d))
 	if got := w.edge.Proof().More; !slices.Equal(got, []string{w.project}) {
 		t.Errorf("got more of %v failing, want the project of the damaged domain", got)
@@ -83,6 +89,83 @@ func TestProofOfADamagedDomain(t *testing.T) {
 	w.proves(w.store(d))
 	if got := w.edge.Proof().More; len(got) > 0 {
 		t.Errorf("once it can be read: got more of %v failing, want none", got)
+	}
+}
+
+// overtaken is a feed whose next listing has a damaged domain, which the watch overtakes: meanwhile
+// happens between the two.
+type overtaken struct {
+	edge.Feed
+	mu        sync.Mutex
+	bad       *lacre.Domain
+	meanwhile func()
+}
+
+func (o *overtaken) AllDomains(ctx context.Context, visit func(*lacre.Domain) error) (int64, []*lacre.UnreadableError, error) {
+	revision, unreadable, err := o.Feed.AllDomains(ctx, visit)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bad != nil {
+		unreadable = append(unreadable, &lacre.UnreadableError{Record: o.bad, Key: "test", Err: errFault})
+		o.bad = nil
+		o.meanwhile()
+	}
+	return revision, unreadable, err
+}
+
+func (o *overtaken) set(bad *lacre.Domain, meanwhile func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.bad, o.meanwhile = bad, meanwhile
+}
+
+// TestProofOfADomainMendedMeanwhile: what a compare has read of it before is not the last word.
+func TestProofOfADomainMendedMeanwhile(t *testing.T) {
+	var o *overtaken
+	w, f := newFaultyWorld(t, func(c *edge.Config) { o = &overtaken{Feed: c.Feed}; c.Feed = o })
+	for what, test := range map[string]struct {
+		change func(*lacre.Domain) int64
+		want   int
+	}{
+		"mended":  {func(d *lacre.Domain) int64 { return w.store(d) }, 0},
+		"removed": {func(d *lacre.Domain) int64 { return w.commit(lacre.Tx{Delete: []lacre.Record{d}}) }, 0},
+		"damaged": {func(d *lacre.Domain) int64 { f.damageNext(); return w.store(d) }, 1},
+	} {
+		d, _ := w.site(what + ".test")
+		o.set(&lacre.Domain{ProjectID: w.project, ID: d.ID}, func() { w.proves(test.change(d)) })
+		if err := w.edge.Compare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if more, damaged := w.edge.Proof().More, w.edge.Status().Damaged; len(more) != test.want || damaged != test.want {
+			t.Errorf("%s: got %d damaged, more of %v failing, want %d", what, damaged, more, test.want)
+		}
+		if what == "removed" {
+			continue
+		}
+		d.InstanceID = lacre.NewID()
+		w.proves(w.store(d))
+		if more, damaged := w.edge.Proof().More, w.edge.Status().Damaged; len(more) > 0 || damaged > 0 {
+			t.Errorf("%s, and moved to another instance: got %d damaged, more of %v failing, want none", what, damaged, more)
+		}
+	}
+}
+
+// TestProofOfADomainGoneUnseen: it was damaged when the edge began, and was deleted while nobody
+// watched.
+func TestProofOfADomainGoneUnseen(t *testing.T) {
+	o := &overtaken{Feed: shared}
+	o.set(&lacre.Domain{ProjectID: "p", ID: lacre.NewID()}, func() {})
+	w := newWorld(t, func(c *edge.Config) { c.Feed, c.Timeouts.Compare = o, time.Hour })
+	<-w.edge.Ready()
+	if got := w.edge.Proof().More; !slices.Equal(got, []string{"p"}) {
+		t.Errorf("after the start: got more of %v failing, want p", got)
+	}
+	w.site("later.test") // the store has come further
+	if err := w.edge.Compare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if more, damaged := w.edge.Proof().More, w.edge.Status().Damaged; len(more) > 0 || damaged > 0 {
+		t.Errorf("after a compare: got %d damaged, more of %v failing, want none", damaged, more)
 	}
 }
 

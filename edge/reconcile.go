@@ -121,13 +121,14 @@ func (h *holdings) compareAll(ctx context.Context, last bool) (int64, error) {
 	}
 	h.edge.finder.close() // what it reads later would not be compared any more
 	for _, bad := range unreadable {
-		h.markUnreadable(bad, 0)
 		if d, ok := bad.Record.(*lacre.Domain); ok {
+			h.markDomain(d, bad, revision)
 			h.see(d.ID) // the last good value stays
 		}
 	}
+	h.mended(revision, last)
 	for _, id := range h.absent(revision, last) {
-		h.removeDomain(id)
+		h.removeDomain(id, revision)
 	}
 	return revision, nil
 }
@@ -248,7 +249,7 @@ func (h *holdings) absent(revision int64, last bool) []string {
 func (h *holdings) remember() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.removed = make(map[string]struct{})
+	h.removed = make(map[string]int64)
 	h.round++
 }
 
