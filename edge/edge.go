@@ -229,6 +229,28 @@ func (e *Edge) Project() string {
 	return ""
 }
 
+// note finds the project among all instances.
+func (e *Edge) note(all []*lacre.Instance) {
+	for _, i := range all {
+		if i.ID == e.cfg.Instance {
+			e.project.Store(&i.ProjectID)
+		}
+	}
+}
+
+// findProject looks for the project as long as it is not known.
+func (e *Edge) findProject(ctx context.Context) error {
+	if e.cfg.Instance == "" || e.project.Load() != nil {
+		return nil
+	}
+	all, err := e.cfg.Feed.AllInstances(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the instances: %w", err)
+	}
+	e.note(all)
+	return nil
+}
+
 // Shutdown stops accepting, lets requests in flight finish and closes idle
 // connections. Upgraded connections (WebSocket) may go on until ctx ends; whatever is
 // open then is closed, and the error is ctx's.

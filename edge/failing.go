@@ -11,6 +11,7 @@ import (
 const (
 	maxFailing         = 10
 	maxFailingProjects = 100
+	maxMore            = 2 * maxFailingProjects // those that are damaged are not among the former
 )
 
 // failures are the claims that were disproven. What is reported of them is bounded for each
@@ -108,6 +109,9 @@ func (f *failures) proof() lacre.Proof {
 	}
 	slices.Sort(f.report.More)
 	f.report.More = slices.Compact(f.report.More)
+	if over := len(f.report.More); over > maxMore { // none is named: each may fail
+		f.report = lacre.Proof{Unlisted: over}
+	}
 	slices.SortFunc(f.report.Failing, lacre.Failing.Compare)
 	return f.report
 }

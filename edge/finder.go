@@ -66,10 +66,8 @@ func (f *finder) open(ctx context.Context) error {
 		if f.edge.cfg.Instance == "" || i.ID == f.edge.cfg.Instance {
 			instances = append(instances, i)
 		}
-		if i.ID == f.edge.cfg.Instance {
-			f.edge.project.Store(&i.ProjectID)
-		}
 	}
+	f.edge.note(all)
 	f.using.Lock()
 	f.instances = instances
 	f.using.Unlock()

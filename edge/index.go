@@ -134,8 +134,8 @@ func (x *index) anyHostOf(s *site) string {
 		return s.host
 	}
 	labels := strings.Split("0123456789abcdefghijklmnopqrstuvwxyz", "")
-	if random := lacre.NewID()[:12]; len(random)+len(rest) <= maxHost { // which nobody can have taken
-		labels = append([]string{random}, labels...)
+	if room := min(maxHost-len(rest), 12); room > 1 { // a random one, which nobody will have taken
+		labels = append([]string{lacre.NewID()[:room]}, labels...)
 	}
 	for _, label := range labels {
 		if host := label + rest; x.resolve(host) == s {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"lacre"
@@ -26,5 +27,22 @@ func TestMended(t *testing.T) {
 		if _, damaged := h.counts(); damaged != step.want {
 			t.Errorf("as of %d, the last word: %t: got %d damaged, want %d", step.revision, step.last, damaged, step.want)
 		}
+	}
+}
+
+// TestFailuresOfVeryManyProjects: the report has a bound whatever fails, and says of nothing that
+// is left out that it is served.
+func TestFailuresOfVeryManyProjects(t *testing.T) {
+	f := newFailures()
+	for i := range 200 {
+		f.domains[fmt.Sprint("d", i)], f.stale = fmt.Sprint("p", i), true
+	}
+	if p := f.proof(); len(p.More) != 200 || p.Unlisted != 0 {
+		t.Errorf("got %d projects named, %d not, want all", len(p.More), p.Unlisted)
+	}
+	f.domains["d200"], f.stale = "p200", true
+	p := f.proof()
+	if _, fails := p.Fails("p", "c"); !fails || len(p.More) > 0 || p.Unlisted != 201 {
+		t.Errorf("got %d projects named, %d not, any other fails: %t, want none, 201 and true", len(p.More), p.Unlisted, fails)
 	}
 }

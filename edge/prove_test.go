@@ -155,7 +155,8 @@ func TestProofOfTheNextInLine(t *testing.T) {
 func TestProofOfWildcards(t *testing.T) {
 	w := newWorld(t)
 	long := "*." + strings.Repeat(strings.Repeat("a", 63)+".", 3) + strings.Repeat("a", 59) // 253 bytes
-	for host, taken := range map[string]string{"*.a.test": "0123456789abcdefghijklmnopqrstuvwxyz", long: "0"} {
+	const letters = "0123456789abcdefghijklmnopqrstuvwxyz"
+	for host, taken := range map[string]string{"*.a.test": letters, long: "0", long[:len(long)-9]: letters} {
 		d, _ := w.site(host)
 		mine := w.project
 		w.tenant()
@@ -178,6 +179,9 @@ func TestProjectOfAnEdge(t *testing.T) {
 	w.store(&lacre.Instance{ID: w.inst, ProjectID: w.project, Name: "gateway", Created: time.Now()})
 	if got := w.node().edge.Project(); got != w.project {
 		t.Errorf("got project %q, want %q", got, w.project)
+	}
+	if err := w.edge.Compare(t.Context()); err != nil || w.edge.Project() != w.project {
+		t.Errorf("of an edge that began before the instance: got project %q, %v, want %q", w.edge.Project(), err, w.project)
 	}
 	if got := w.node(func(c *edge.Config) { c.Instance = "" }).edge.Project(); got != "" {
 		t.Errorf("of an edge that serves all: got project %q", got)

@@ -126,6 +126,9 @@ func (h *holdings) compareAll(ctx context.Context, last bool) (int64, error) {
 			h.see(d.ID) // the last good value stays
 		}
 	}
+	if err := h.edge.findProject(ctx); err != nil {
+		return 0, err
+	}
 	h.mended(revision, last)
 	for _, id := range h.absent(revision, last) {
 		h.removeDomain(id, revision)
