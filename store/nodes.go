@@ -29,6 +29,12 @@ const AliveFor = 15 * time.Second
 // that is over within AliveFor.
 var ErrTaken = errors.New("another node reports under this id")
 
+// Refused tells whether a write failed because the store is full or its user may only read:
+// somebody has to change that before trying again is of use.
+func Refused(err error) bool {
+	return errors.Is(err, rpctypes.ErrNoSpace) || errors.Is(err, rpctypes.ErrPermissionDenied)
+}
+
 // Presence is the place of one node among all over a store. It is not safe for concurrent
 // use.
 type Presence struct {

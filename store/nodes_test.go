@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -17,7 +18,7 @@ import (
 // etcdClient is a client of a cluster that knows nothing of Lacre.
 func etcdClient(t *testing.T, c *cluster) *clientv3.Client {
 	t.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{c.endpoint}, Logger: zap.NewNop()})
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{c.endpoint}, TLS: c.tls, Username: c.user, Password: c.password, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,4 +220,41 @@ func TestDamagedNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantNodes(t, s, lacre.Node{ID: "a", Alive: true})
+}
+
+// TestReportsThatAreRefused: a store that is full, or does not let the node write, is told from
+// one that is away.
+func TestReportsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	c := serve(t, true)
+	etcd, reader := etcdClient(t, c), *c
+	_, err := etcd.RoleAdd(t.Context(), "reading")
+	if err == nil {
+		_, err = etcd.RoleGrantPermission(t.Context(), "reading", "/", "0", clientv3.PermissionType(clientv3.PermRead))
+	}
+	if reader.user = "reader"; err == nil {
+		_, err = etcd.UserAdd(t.Context(), reader.user, reader.password)
+	}
+	if err == nil {
+		_, err = etcd.UserGrantRole(t.Context(), reader.user, "reading")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := func(s *store.Store) error { return s.Presence("a").Report(t.Context(), new(node("a"))) }
+	if err := report(external(t, &reader)); !store.Refused(err) || !errors.Is(err, lacre.ErrUnavailable) {
+		t.Errorf("as one who may only read: got %v, want that it is refused", err)
+	}
+	s := external(t, c)
+	full := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_NOSPACE}
+	if _, err := pb.NewMaintenanceClient(etcd.ActiveConnection()).Alarm(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	if err := report(s); !store.Refused(err) || !errors.Is(err, lacre.ErrUnavailable) {
+		t.Errorf("of a full store: got %v, want that it is refused", err)
+	}
+	c.stop()
+	if err := report(s); err == nil || store.Refused(err) {
+		t.Errorf("of a store that is away: got %v, want another error", err)
+	}
 }

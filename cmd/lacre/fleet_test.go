@@ -15,15 +15,17 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"lacre"
 	"lacre/store"
 )
 
 // serveEtcd starts an etcd of its own, as an operator would, and returns its endpoint.
-func serveEtcd(t *testing.T) string {
+func serveEtcd(t *testing.T, options ...grpc.ServerOption) string {
 	t.Helper()
 	cfg := embed.NewConfig()
+	cfg.GRPCAdditionalServerOptions = options
 	cfg.Dir = t.TempDir()
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	cfg.ListenPeerUrls = nil

@@ -22,6 +22,8 @@ const (
 	reportEvery = 100 * time.Millisecond // at most, however much changes
 	refreshAge  = 5 * time.Minute        // of a report, before it is made again: silence is counted from it
 	renewEvery  = store.AliveFor / 3
+	enterWithin = 3 * time.Second // nobody is served meanwhile
+	enterPause  = enterWithin / 10
 	leaveWithin = 2 * time.Second
 )
 
@@ -88,27 +90,42 @@ func (n *node) shared() bool { return len(n.cfg.EtcdEndpoints) > 0 }
 func (n *node) reports() bool { return n.edge != nil && n.shared() }
 
 // enter has the node listed, with nothing proven: before the edge serves anybody, so that
-// nothing is ever served by a node that nobody knows of.
+// nothing is ever served by a node that nobody knows of. A store that takes no report must not
+// keep an edge from serving for long: report goes on trying.
 func (r *roster) enter(ctx context.Context) error {
 	s, err := r.node.opening.Wait(ctx)
 	if err != nil {
 		return err
 	}
+	r.place = s.Presence(r.self.ID)
+	short, cancel := context.WithTimeout(ctx, enterWithin)
+	defer cancel()
+	err = r.reportOnce(short)
+	switch {
+	case err == nil || errors.Is(err, store.ErrTaken): // killed just now, and still listed
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	r.node.log.Error("this node serves and is not listed: rollouts do not know of it until it can report", "err", err)
+	return nil
+}
+
+// reportOnce tries to report until it is done, until ctx ends, or until the store refuses it:
+// somebody has to mend that first.
+func (r *roster) reportOnce(ctx context.Context) error {
 	own := r.own()
-	r.place = s.Presence(own.ID)
-	for end := time.Now().Add(store.AliveFor); ; {
-		err = r.place.Report(ctx, &own)
-		switch {
-		case err == nil || errors.Is(err, store.ErrTaken): // killed just now, and still listed
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case time.Now().After(end): // a store that is full must not keep an edge from serving
-			r.node.log.Error("this node serves and is not listed: rollouts do not know of it until it can report", "err", err)
-			return nil
+	for {
+		err := r.place.Report(ctx, &own)
+		if err == nil || errors.Is(err, store.ErrTaken) || store.Refused(err) {
+			return err
 		}
 		r.node.log.Warn("what this edge serves could not be reported; will try again", "err", err)
-		time.Sleep(time.Second)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(enterPause):
+		}
 	}
 }
 
