@@ -35,11 +35,12 @@ func (r *auditRun) add(row auditRow) {
 	r.rows, r.bytes = append(r.rows, row), r.bytes+len(row.payload)
 }
 
-// PackAudits makes few values of the many rows of UTC days that have ended by until, in
-// every project. Days that ended before since are passed by; the zero time leaves out none.
-// Rows stay as they were to whoever reads them. What was in its way (a damaged row, a
+// PackAudits makes few values of the many rows of UTC days that ended an hour ago or earlier by
+// the store's clock, in every project. Days that ended before since are passed by; the zero time
+// leaves out none. Rows stay as they were to whoever reads them. What was in its way (a damaged row, a
 // change meanwhile) is left as it is: call it now and then, with some overlap.
-func (s *Store) PackAudits(ctx context.Context, since, until time.Time) error {
+func (s *Store) PackAudits(ctx context.Context, since time.Time) error {
+	until := s.now().Add(-packedAfter)
 	prefixes, err := s.auditPrefixes(ctx)
 	if err != nil {
 		return err

@@ -24,7 +24,8 @@ var later = epoch.AddDate(1, 0, 0)
 // packAudits packs all that is stored.
 func packAudits(t testing.TB, s *store.Store) {
 	t.Helper()
-	if err := s.PackAudits(t.Context(), time.Time{}, later); err != nil {
+	s.SetNow(later)
+	if err := s.PackAudits(t.Context(), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -121,7 +122,7 @@ func TestAuditsArePackedByDays(t *testing.T) {
 	}
 	want := audits(t, s, "p1")
 	for _, step := range []struct {
-		since, until time.Time
+		since, ended time.Time // an hour before it is packed
 		keys         int
 	}{
 		{time.Time{}, midnight.Add(-24*time.Hour - 1), 7},
@@ -131,11 +132,12 @@ func TestAuditsArePackedByDays(t *testing.T) {
 		{time.Time{}, midnight.Add(time.Hour).In(time.FixedZone("", -9000)), 5}, // the oldest
 		{midnight, midnight.Add(24 * time.Hour), 3},
 	} {
-		if err := s.PackAudits(t.Context(), step.since, step.until); err != nil {
+		s.SetNow(step.ended.Add(time.Hour))
+		if err := s.PackAudits(t.Context(), step.since); err != nil {
 			t.Fatal(err)
 		}
 		if got := auditKeys(t, s, "p1"); len(got) != step.keys {
-			t.Errorf("packed from %v to %v: got %d keys, want %d", step.since, step.until, len(got), step.keys)
+			t.Errorf("packed from %v, of what ended by %v: got %d keys, want %d", step.since, step.ended, len(got), step.keys)
 		}
 		wantAudits(t, s, "p1", want)
 	}
@@ -189,7 +191,8 @@ func TestAuditsAgainstAModel(t *testing.T) {
 	for seed := range uint64(4) {
 		s, random := openAudits(t), rand.New(rand.NewPCG(seed, 2))
 		written := map[string]bool{}
-		for range 60 {
+		for round := range 60 {
+			s.SetNow(epoch.Add(time.Duration(round) * 80 * time.Minute))
 			var some []lacre.Audit
 			for range random.IntN(30) {
 				a := row(epoch.Add(time.Duration(random.Int64N(int64(60 * time.Hour)))))
@@ -197,7 +200,7 @@ func TestAuditsAgainstAModel(t *testing.T) {
 			}
 			putAudits(t, s, some...)
 			if random.IntN(3) == 0 {
-				if err := s.PackAudits(t.Context(), time.Time{}, epoch.Add(time.Duration(random.IntN(80))*time.Hour)); err != nil {
+				if err := s.PackAudits(t.Context(), time.Time{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -318,6 +321,7 @@ func TestManyPackers(t *testing.T) {
 	t.Parallel()
 	s := openAudits(t)
 	putAudits(t, s, rowsFrom(epoch.Add(time.Second), 700)...)
+	s.SetNow(later)
 	var group sync.WaitGroup
 	for n := range 3 {
 		group.Go(func() {
@@ -325,7 +329,7 @@ func TestManyPackers(t *testing.T) {
 				if err := s.PutAudits(t.Context(), row(epoch.Add(time.Duration(i*15)*time.Minute+time.Duration(n)*time.Hour))); err != nil {
 					t.Error(err)
 				}
-				if err := s.PackAudits(t.Context(), time.Time{}, later); err != nil {
+				if err := s.PackAudits(t.Context(), time.Time{}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -345,7 +349,8 @@ func TestPackingEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m := meddle(s)
 	m.txn = func() { m.txn = cancel }
-	if err := s.PackAudits(ctx, time.Time{}, later); err == nil || ctx.Err() == nil {
+	s.SetNow(later)
+	if err := s.PackAudits(ctx, time.Time{}); err == nil || ctx.Err() == nil {
 		t.Errorf("got %v, want that packing was ended", err)
 	}
 	if got := len(auditKeys(t, s, "p1")); got < 400 {
@@ -363,7 +368,8 @@ func TestPackingFaultsBothWays(t *testing.T) {
 		putAudits(t, s, rowsFrom(epoch, 30)...)
 		want := audits(t, s, "p1")
 		f.next.Store(int32(fault))
-		if err := s.PackAudits(t.Context(), time.Time{}, later); !errors.Is(err, lacre.ErrUnavailable) {
+		s.SetNow(later)
+		if err := s.PackAudits(t.Context(), time.Time{}); !errors.Is(err, lacre.ErrUnavailable) {
 			t.Errorf("got %v, want ErrUnavailable", err)
 		}
 		if got := auditKeys(t, s, "p1"); len(got) != keys {
@@ -376,7 +382,8 @@ func TestPackingFaultsBothWays(t *testing.T) {
 	s := openAudits(t)
 	putAudits(t, s, rowsFrom(epoch, 3)...)
 	s.SetReserve(1 << 62)
-	if err := s.PackAudits(t.Context(), time.Time{}, later); !errors.Is(err, lacre.ErrUnavailable) {
+	s.SetNow(later)
+	if err := s.PackAudits(t.Context(), time.Time{}); !errors.Is(err, lacre.ErrUnavailable) {
 		t.Errorf("on a full disk: got %v, want ErrUnavailable", err)
 	}
 }

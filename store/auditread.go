@@ -23,8 +23,10 @@ const (
 	// a day of single rows auditRows are: etcd counts the rest of the day each time.
 	auditKeys = 32
 	auditRows = 500
-	// unpackedFor is how long after a day has ended its rows may be packed by a node whose clock
-	// is ahead. Until then no row is behind a newer one's key.
+	// A day is packed packedAfter it has ended, by the clock of the node that packs. A node that
+	// reads takes it for unpacked, so that no row is behind a newer one's key, until unpackedFor
+	// after its end: its own clock may be behind by what lies between.
+	packedAfter = time.Hour
 	unpackedFor = 30 * time.Minute
 	// auditsPassed is how many rows of other resources are passed over for one page.
 	auditsPassed = 20_000

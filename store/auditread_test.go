@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,35 @@ func TestAuditsEndWithTheirContext(t *testing.T) {
 	cancel(fmt.Errorf("enough"))
 	if _, err := s.Audits(ctx, "p1", lacre.AuditQuery{Limit: 10}); !errors.Is(err, lacre.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+}
+
+// Who has read a page of a day goes on right after it, also when the day is packed meanwhile by
+// a node whose clock is half an hour ahead. It is not packed before an hour has passed.
+func TestAuditsReadOverMidnight(t *testing.T) {
+	t.Parallel()
+	s := openAudits(t)
+	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	putAudits(t, s, rowsFrom(midnight.Add(-12*time.Hour), 600)...)
+	s.SetNow(midnight)
+	want := audits(t, s, "p1")
+	first, err := s.Audits(t.Context(), "p1", lacre.AuditQuery{Limit: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ packer, reader time.Duration }{{time.Hour - 1, 0}, {time.Hour, 30 * time.Minute}} {
+		s.SetNow(midnight.Add(step.packer))
+		if err := s.PackAudits(t.Context(), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, packed := len(auditKeys(t, s, "p1")), step.packer >= time.Hour; packed != (got < 600) {
+			t.Errorf("%v after midnight: got %d keys, want packed %t", step.packer, got, packed)
+		}
+		s.SetNow(midnight.Add(step.reader))
+		rest, _ := pages(t, s, "p1", lacre.AuditQuery{Limit: 10, After: first.Next})
+		if got := slices.Concat(first.Audits, rest); !cmp.Equal(want, got) {
+			t.Errorf("packed at %v, read at %v after midnight: got %d rows, want the 600", step.packer, step.reader, len(got))
+		}
 	}
 }
 

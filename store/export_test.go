@@ -27,6 +27,9 @@ func (s *Store) Wrap(wrap func(clientv3.KV) clientv3.KV) { s.kv = wrap(s.kv) }
 // SetReserve changes the free space that an embedded store insists on.
 func (s *Store) SetReserve(bytes uint64) { s.engine.(*embedded).reserve = bytes }
 
+// SetNow stops the store's clock.
+func (s *Store) SetNow(now time.Time) { s.now = func() time.Time { return now } }
+
 // SetSilence changes after how long without news a watch asks the store itself.
 func (s *Store) SetSilence(d time.Duration) { s.silence = d }
 

@@ -134,7 +134,7 @@ func (n *node) warm(ctx context.Context) error {
 }
 
 // keepAudits drops audit rows that are older than the retention, once an hour, and packs
-// those of days that ended an hour ago: all of them at first, then the last day's again, for
+// those of days that are over: all of them at first, then the last day's again, for
 // what came late.
 func (n *node) keepAudits(ctx context.Context) {
 	var packed time.Time
@@ -143,7 +143,7 @@ func (n *node) keepAudits(ctx context.Context) {
 		if err := n.store.PruneAudits(ctx, now.AddDate(0, 0, -n.cfg.AuditDays)); err != nil && ctx.Err() == nil {
 			n.log.Warn("old audit rows could not be dropped", "err", err)
 		}
-		err := n.store.PackAudits(ctx, packed, now.Add(-time.Hour))
+		err := n.store.PackAudits(ctx, packed)
 		if err == nil {
 			packed = now.AddDate(0, 0, -1)
 		} else if ctx.Err() == nil {
