@@ -19,10 +19,12 @@ import (
 
 const (
 	day = 24 * time.Hour // of UTC: Truncate knows no other
-	// auditKeys is how many audit keys are read at once: the value of one can have 256 KiB. Of
-	// a day of single rows auditRows are: etcd counts the rest of the day each time.
-	auditKeys = 32
-	auditRows = 500
+	// auditKeys is how many audit keys are read at once where there may be packs, so that they
+	// have auditBytes. Of a day of single rows up to auditRows are: etcd counts the rest of the
+	// day each time.
+	auditKeys  = auditBytes / packBytes
+	auditRows  = 500
+	auditBytes = 8 << 20
 	// A day is packed packedAfter it has ended, by the clock of the node that packs. A node that
 	// reads takes it for unpacked, so that no row is behind a newer one's key, until unpackedFor
 	// after its end: its own clock may be behind by what lies between.
@@ -185,21 +187,33 @@ func (w *auditWalk) values(ctx context.Context) iter.Seq2[*mvccpb.KeyValue, erro
 					return
 				}
 			}
-			limit = auditKeys
 			switch {
 			case page.More:
-				if !slices.ContainsFunc(page.Kvs, isPack) {
-					limit = auditRows
-				}
+				limit = limitAfter(page.Kvs)
 				w.from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 				end = w.dayEnd()
 			case end == w.to:
 				return
 			default: // whatever day is next
-				w.from, end = end, w.to
+				w.from, end, limit = end, w.to, auditKeys
 			}
 		}
 	}
+}
+
+// limitAfter is how many values to read after a page of the same day. They are taken to be as
+// large as its largest, and a pack to be full; twice as many at most, since what comes may be
+// packs all the same: rows that came late are before those of their day.
+func limitAfter(page []*mvccpb.KeyValue) int64 {
+	largest := 1
+	for _, kv := range page {
+		size := len(kv.Value)
+		if isPack(kv) {
+			size = packBytes
+		}
+		largest = max(largest, size)
+	}
+	return int64(max(1, min(2*len(page), auditRows, auditBytes/largest)))
 }
 
 // dayEnd is where the rows of the UTC day of w.from end: etcd counts all of a range for each

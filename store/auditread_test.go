@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lacre"
 	"lacre/store"
@@ -182,6 +183,59 @@ func TestAuditsReadOverMidnight(t *testing.T) {
 			t.Errorf("packed at %v, read at %v after midnight: got %d rows, want the 600", step.packer, step.reader, len(got))
 		}
 	}
+}
+
+// readSizes notes how many values each read brings.
+type readSizes struct {
+	clientv3.KV
+	all []int
+}
+
+func (r *readSizes) Get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	found, err := r.KV.Get(ctx, key, options...)
+	if err == nil {
+		r.all = append(r.all, len(found.Kvs))
+	}
+	return found, err
+}
+
+// TestLargeAuditsAreReadFewAtATime: what one read holds is bounded by bytes, and by the number of
+// packs, which may be larger than what was before them.
+func TestLargeAuditsAreReadFewAtATime(t *testing.T) {
+	t.Parallel()
+	s := openAudits(t)
+	put := func(n, size int) {
+		t.Helper()
+		all := rowsFrom(epoch, n)
+		for i := range all {
+			all[i].Detail = strings.Repeat("x", size)
+		}
+		for some := range slices.Chunk(all, 10) {
+			putAudits(t, s, some...)
+		}
+	}
+	want := func(sizes ...int) {
+		t.Helper()
+		r := &readSizes{KV: s.KV()}
+		s.Wrap(func(clientv3.KV) clientv3.KV { return r })
+		audits(t, s, "p1")
+		if s.Wrap(func(clientv3.KV) clientv3.KV { return r.KV }); !slices.Equal(r.all, sizes) {
+			t.Errorf("got reads of %v values, want %v", r.all, sizes)
+		}
+	}
+	put(130, 90_000)
+	packAudits(t, s)
+	putAudits(t, s, rowsFrom(epoch.Add(4*time.Hour), 20)...)
+	want(32, 32, 21, 0) // 65 packs of two rows; no other day
+	putAudits(t, s, rowsFrom(epoch.Add(5*time.Hour), 13)...)
+	want(32, 64, 2, 0)
+	putAudits(t, s, rowsFrom(epoch.AddDate(0, 0, 1), 40)...)
+	want(32, 8, 32, 64, 2, 0)
+	if err := s.PruneAudits(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	put(90, 150_000) // none of them fits into a pack with another
+	want(32, 55, 3, 0)
 }
 
 // TestAuditsOfABusyDay: what a page costs does not depend on how much of the day is newer.
