@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"testing"
-	"time"
 
 	"lacre"
 )
@@ -59,7 +58,7 @@ func (w *world) calls() map[string]struct {
 		}},
 		"Rollout": {lacre.RoleViewer, func(by lacre.Caller, p string) error { _, err := s.Rollout(ctx, by, p, c.ID); return err }},
 		"AwaitRollout": {lacre.RoleOperator, func(by lacre.Caller, p string) error {
-			_, err := s.AwaitRollout(ctx, by, &lacre.Certificate{ProjectID: p, ID: c.ID}, time.Millisecond)
+			_, err := s.AwaitRollout(ctx, by, &lacre.Certificate{ProjectID: p, ID: c.ID}, ctx.Done())
 			return err
 		}},
 		"ShowCRL":           {lacre.RoleViewer, func(by lacre.Caller, p string) error { _, err := s.ShowCRL(ctx, by, p, c.ID); return err }},

@@ -170,25 +170,39 @@ func (r *Rollout) waits() bool {
 	return slices.ContainsFunc(r.Nodes, func(p Placement) bool { return p.State == StatePending || p.State == StateFailing && p.Alive })
 }
 
-// AwaitRollout waits, for as long as patience lasts, until every node that is alive serves a
-// certificate that was written, and returns what there is to say about the others.
-func (s *Service) AwaitRollout(ctx context.Context, by Caller, c *Certificate, patience time.Duration) ([]string, error) {
+// lookPatience bounds one look at the nodes of those that AwaitRollout takes.
+const lookPatience = 2 * time.Second
+
+// AwaitRollout waits until every node that is alive serves a certificate that was written, or
+// enough is closed (no later than ctx ends), and returns what there is to say about the others:
+// by a look that was taken after that.
+func (s *Service) AwaitRollout(ctx context.Context, by Caller, c *Certificate, enough <-chan struct{}) ([]string, error) {
 	if err := s.allow(ctx, by, c.ProjectID, CanModifyCertificate); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	var last *Rollout
-	around := s.boundIn(ctx, c)
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		r, err := s.rollout(ctx, c, around)
+	around, pause := s.boundIn(ctx, c), 5*time.Millisecond
+	for waits := true; ; pause = min(2*pause, 250*time.Millisecond) {
+		r, err := s.look(ctx, c, around)
 		if err == nil {
 			last = r
 		}
-		if err == nil && !r.waits() || !sleep(ctx, pause) {
+		if err == nil && !r.waits() || !waits {
 			return last.warnings(), nil
 		}
+		select {
+		case <-enough:
+			waits = false
+		case <-time.After(pause):
+		}
 	}
+}
+
+// look is rollout within lookPatience.
+func (s *Service) look(ctx context.Context, c *Certificate, around func() (func(instance string) bool, error)) (*Rollout, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	return s.rollout(ctx, c, around)
 }
 
 func (r *Rollout) warnings() []string {
@@ -203,16 +217,4 @@ func (r *Rollout) warnings() []string {
 		return []string{"The change is stored; there is no node that could serve it."}
 	}
 	return nil
-}
-
-// sleep is false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

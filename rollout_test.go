@@ -1,6 +1,7 @@
 package lacre_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -21,10 +22,10 @@ type roster struct {
 	err   error
 }
 
-func (r *roster) Nodes(context.Context) ([]lacre.Node, error) {
+func (r *roster) Nodes(ctx context.Context) ([]lacre.Node, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.nodes), r.err
+	return slices.Clone(r.nodes), cmp.Or(r.err, ctx.Err())
 }
 
 func (r *roster) set(nodes ...lacre.Node) {
@@ -177,7 +178,9 @@ func TestAwaitRollout(t *testing.T) {
 	c := w.create(w.upload("web_cert", "www.a.test"))
 	await := func(c *lacre.Certificate, patience time.Duration) []string {
 		t.Helper()
-		warnings, err := w.AwaitRollout(t.Context(), w.admin, c, patience)
+		enough, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		warnings, err := w.AwaitRollout(t.Context(), w.admin, c, enough.Done())
 		w.ok(err)
 		return warnings
 	}
@@ -200,6 +203,7 @@ func TestAwaitRollout(t *testing.T) {
 		{"one fails, and is silent", time.Minute, []lacre.Node{at("a", far, failingOn(w.project, c.ID), silent)}, "a is failing"},
 		{"nobody waits for a silent one", time.Minute, []lacre.Node{at("a", far), at("b", 1, silent)}, "b is silent"},
 		{"there is none", time.Minute, nil, "no node that could"},
+		{"nobody waits at all", 0, []lacre.Node{at("a", far), at("b", 1)}, "b is pending"},
 	} {
 		nodes.set(test.nodes...)
 		got := await(c, test.patience)
@@ -223,5 +227,48 @@ func TestAwaitRollout(t *testing.T) {
 	nodes.fail(errors.New("gone"))
 	if got := await(c, 20*time.Millisecond); len(got) != 1 || !strings.Contains(got[0], "could not be read") {
 		t.Errorf("got warnings %q, want one", got)
+	}
+}
+
+// looks is a Roster that is another one at each look.
+type looks []func(context.Context) ([]lacre.Node, error)
+
+func (l *looks) Nodes(ctx context.Context) ([]lacre.Node, error) {
+	look := (*l)[0]
+	*l = (*l)[1:]
+	return look(ctx)
+}
+
+// TestLastLook: who may wait no longer is told how it is then, and a store that does not answer
+// holds nobody up.
+func TestLastLook(t *testing.T) {
+	t.Parallel()
+	l := &looks{}
+	w := newWorld(t, func(c *lacre.Config) { c.Roster = l })
+	d := w.home("www.a.test")
+	c := w.create(w.upload("web_cert", "www.a.test"))
+	w.attach(c, d, nil)
+	c = w.show(c.ID)
+	var enough chan struct{}
+	late := func(context.Context) ([]lacre.Node, error) { close(enough); return []lacre.Node{at("b", 1)}, nil }
+	served := func(context.Context) ([]lacre.Node, error) { return []lacre.Node{at("b", c.Revision)}, nil }
+	gone := func(context.Context) ([]lacre.Node, error) { return nil, errors.New("gone") }
+	hangs := func(ctx context.Context) ([]lacre.Node, error) { <-ctx.Done(); return nil, ctx.Err() }
+	for _, test := range []struct {
+		name string
+		looks
+		want string // in the one warning; empty for none
+	}{
+		{"served in the end", looks{late, served}, ""},
+		{"read once", looks{late, gone}, "b is pending"},
+		{"read once, and then not answered", looks{late, hangs}, "b is pending"},
+		{"not answered at first", looks{hangs, served}, ""},
+	} {
+		enough = make(chan struct{})
+		*l = test.looks
+		got, err := w.AwaitRollout(t.Context(), w.admin, c, enough)
+		if err != nil || len(*l) > 0 || (test.want == "") != (len(got) == 0) || !strings.Contains(strings.Join(got, "; "), test.want) {
+			t.Errorf("%s: got warnings %q, %v, %d looks too few, want %q", test.name, got, err, len(*l), test.want)
+		}
 	}
 }

@@ -43,11 +43,14 @@ func (x *exchange) awaited(written *lacre.Written, dryRun bool) (*reply, error) 
 		return out, nil
 	}
 	x.leave()
-	ctx, cancel := context.WithCancel(x.Context())
+	waits, cancel := context.WithTimeout(x.Context(), patience)
 	defer cancel()
 	defer context.AfterFunc(x.Stopping, cancel)()
-	late, err := x.Service.AwaitRollout(ctx, x.caller, written.Certificate, patience)
-	out.warnings, out.waited = append(out.warnings, late...), patience
+	late, err := x.Service.AwaitRollout(x.Context(), x.caller, written.Certificate, waits.Done())
+	out.warnings = append(out.warnings, late...)
+	if x.Stopping.Err() == nil { // else the wait was cut off
+		out.waited = patience
+	}
 	return out, err
 }
 
