@@ -40,6 +40,17 @@ func serveEtcd(t *testing.T, options ...grpc.ServerOption) string {
 	return "http://" + server.Clients[0].Addr().String()
 }
 
+// etcdClient is a client of an etcd that knows nothing of Lacre.
+func etcdClient(t *testing.T, endpoint string) *clientv3.Client {
+	t.Helper()
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { etcd.Close() })
+	return etcd
+}
+
 // states is what a rollout says: complete or not, then each node.
 func (w *world) states(id string) string {
 	w.t.Helper()
@@ -141,11 +152,7 @@ func TestFleet(t *testing.T) {
 func TestHousekeeping(t *testing.T) {
 	t.Parallel()
 	endpoint := serveEtcd(t)
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer etcd.Close()
+	etcd := etcdClient(t, endpoint)
 	s, err := store.External(t.Context(), store.ExternalConfig{Endpoints: []string{endpoint}})
 	if err != nil {
 		t.Fatal(err)

@@ -11,19 +11,13 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 	"google.golang.org/grpc"
 )
 
 // fillEtcd has an etcd say that it is full.
 func fillEtcd(t *testing.T, endpoint string) {
 	t.Helper()
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer etcd.Close()
+	etcd := etcdClient(t, endpoint)
 	full := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_NOSPACE}
 	if _, err := pb.NewMaintenanceClient(etcd.ActiveConnection()).Alarm(t.Context(), full); err != nil {
 		t.Fatal(err)

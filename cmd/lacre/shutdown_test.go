@@ -8,9 +8,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"lacre"
+	"lacre/store"
 )
 
 // TestShutdownLetsRequestsFinish sends SIGTERM while an upstream takes its time: that
@@ -116,6 +120,61 @@ func TestShutdownCutsAtDrainTime(t *testing.T) {
 		t.Errorf("the process ended after %v, want the drain time at least", took)
 	}
 	<-answered
+}
+
+// TestShutdownAnswersWhoWaits sends SIGTERM while a modification waits for a node that is late: it
+// is answered, without having waited, and not cut.
+func TestShutdownAnswersWhoWaits(t *testing.T) {
+	t.Parallel()
+	endpoint, dir := serveEtcd(t), t.TempDir()
+	p := start(t, dir, "--etcd-endpoints", endpoint, "--drain-time", "10s")
+	w := visitLacre(t, dir)
+	s := w.publish("late.shutdown.test", "", w.leaf("late.shutdown.test", 1))
+	reportLate(t, endpoint)
+	path, body := "/certificates/"+s.id, s.upload(w.leaf(s.host, 2))
+	before := w.ask("GET", path, nil, 200).generation()
+
+	type outcome struct {
+		*answer
+		err error
+	}
+	answered := make(chan outcome, 1)
+	waiter := *w
+	waiter.prefer = "wait=60"
+	go func() {
+		a, err := waiter.project("PUT", path, body)
+		answered <- outcome{a, err}
+	}()
+	eventually(t, "the modification", func() bool { return w.ask("GET", path, nil, 200).generation() > before })
+	p.signal(syscall.SIGTERM)
+	got := <-answered
+	if got.err != nil {
+		t.Fatalf("got %v, want an answer", got.err)
+	}
+	warned, applied := got.header.Get("X-Lacre-Warning"), got.header.Get("Preference-Applied")
+	if got.status != http.StatusOK || !strings.Contains(warned, "late is pending") || applied != "" {
+		t.Errorf("got %d, warned %q, applied %q, want 200 and that late is pending", got.status, warned, applied)
+	}
+	if code := p.exit(); code != exitDone {
+		t.Errorf("got exit code %d, want 0\n%s", code, &p.talk)
+	}
+}
+
+// reportLate has a cluster know a node that is alive for ever, and has applied nothing.
+func reportLate(t *testing.T, endpoint string) {
+	t.Helper()
+	s, err := store.External(t.Context(), store.ExternalConfig{Endpoints: []string{endpoint}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Presence("late").Report(t.Context(), &lacre.Node{Name: "late", Reported: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	etcd := etcdClient(t, endpoint)
+	if _, err := etcd.Put(t.Context(), "/lacre/alive/late", ""); err != nil { // without its lease
+		t.Fatal(err)
+	}
 }
 
 // TestStopWhileStarting stops a start early: that is no failure either.
