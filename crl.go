@@ -26,7 +26,7 @@ type ShownList struct {
 // PutCRL takes revocation lists of a certificate's trust roots (API, an extension: PUT
 // …/certificates/{certificate_id}/crl). text is what keypair.ParseCRLs reads. Each list
 // takes the place of the one kept of the same issuer, which must not be newer. Lists of
-// former trust roots are kept while there is room. When it returns, they are durable, and
+// former trust roots are kept while there is room, see fit. When it returns, they are durable, and
 // new handshakes on this node's edge are held to them.
 func (s *Service) PutCRL(ctx context.Context, by Caller, projectID, id, text string) (lists []ShownList, warnings []string, err error) {
 	if err := s.allow(ctx, by, projectID, CanModifyCertificate); err != nil {
@@ -104,7 +104,7 @@ func (s *Service) revocations(ctx context.Context, cert *Certificate) (*Revocati
 }
 
 // newRevocations is what an upload makes of what is kept: its lists take the place of
-// those of the same issuers, and the others stay. The warnings name those without room.
+// those of the same issuers, and the others stay, as far as fit leaves them there.
 func (s *Service) newRevocations(p *certified, old *Revocations, text string) (next *Revocations, warnings []string, err error) {
 	lists, err := s.readCRLs(p, text)
 	if err != nil {
@@ -119,40 +119,12 @@ func (s *Service) newRevocations(p *certified, old *Revocations, text string) (n
 			return nil, nil, err
 		}
 	}
-	if warnings, err = p.fit(&r); err != nil {
+	dropped, err := p.fit(&r)
+	if err != nil {
 		return nil, nil, err
 	}
 	slices.SortFunc(r.Lists, func(a, b RevocationList) int { return bytes.Compare(a.IssuerID, b.IssuerID) })
-	return &r, warnings, nil
-}
-
-// maxLists is how many lists are kept, unless more of them are in force: each is named in the
-// audit row of every upload.
-const maxLists = 64
-
-// fit drops lists until the others have room, those that are not in force only and the
-// oldest first: a CA that becomes a trust root again would have its revoked clients back.
-func (p *certified) fit(r *Revocations) (warnings []string, err error) {
-	slices.SortFunc(r.Lists, func(a, b RevocationList) int { return a.ThisUpdate.Compare(b.ThisUpdate) })
-	for size := r.size(); size > keypair.MaxCRL || len(r.Lists) > maxLists; size = r.size() {
-		i := slices.IndexFunc(r.Lists, func(l RevocationList) bool { return !p.inForce(l) })
-		switch {
-		case i < 0 && size > keypair.MaxCRL:
-			return nil, FieldErrorf(CodeInvalidField, "crl", "with the lists of other issuers that are kept there are %d bytes in DER, more than %d", size, keypair.MaxCRL)
-		case i < 0: // as many trust roots
-			return warnings, nil
-		}
-		warnings = append(warnings, "The revocation list of "+r.Lists[i].Issuer+", which is no trust root now, was dropped: there is no room for it.")
-		r.Lists = slices.Delete(r.Lists, i, i+1)
-	}
-	return warnings, nil
-}
-
-func (r *Revocations) size() (size int) {
-	for _, l := range r.Lists {
-		size += len(l.DER)
-	}
-	return size
+	return &r, droppedWarning(dropped), nil
 }
 
 // readCRLs reads an upload.

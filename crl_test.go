@@ -119,19 +119,24 @@ func TestListsOfFormerRootsStay(t *testing.T) {
 	}
 }
 
+// longCRL is a list of that age with so many entries, of some 38 bytes each.
+func longCRL(t *testing.T, ca *testcert.CA, ago time.Duration, entries int) []byte {
+	now := time.Now()
+	return ca.CRL(t, nil, testcert.CRLValidity(now.Add(-ago), now.Add(time.Hour)), func(l *x509.RevocationList) {
+		for n := range entries {
+			l.RevokedCertificateEntries = append(l.RevokedCertificateEntries,
+				x509.RevocationListEntry{SerialNumber: new(big.Int).Lsh(big.NewInt(int64(n+1)), 130), RevocationTime: now})
+		}
+	})
+}
+
 // TestListsOfFormerRootsMakeRoom: those that are not in force, the oldest first, and only
 // as many as there is no room for.
 func TestListsOfFormerRootsMakeRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	now := time.Now()
 	long := func(ca *testcert.CA, ago time.Duration) []byte { // a bit more than a third of what there may be
-		return ca.CRL(t, nil, testcert.CRLValidity(now.Add(-ago), now.Add(time.Hour)), func(l *x509.RevocationList) {
-			for n := range 10_000 {
-				l.RevokedCertificateEntries = append(l.RevokedCertificateEntries,
-					x509.RevocationListEntry{SerialNumber: new(big.Int).Lsh(big.NewInt(int64(n+1)), 130), RevocationTime: now})
-			}
-		})
+		return longCRL(t, ca, ago, 10_000)
 	}
 	a, b, d := testcert.NewCA(t, "a"), testcert.NewCA(t, "b"), testcert.NewCA(t, "d")
 	c := w.create(trustingAll(w.upload("web_cert", "www.a.test"), a, b))
@@ -142,7 +147,7 @@ func TestListsOfFormerRootsMakeRoom(t *testing.T) {
 	w.modify(c.ID, trustingAll(w.upload("web_cert", "www.a.test"), d))
 	lists, warnings, err := w.PutCRL(t.Context(), w.admin, w.project, c.ID, testcert.CRLPEM(long(d, 2*time.Hour)))
 	w.ok(err)
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "The revocation list of CN=b,O=Throw-away, which is no trust root now, was dropped") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "no trust roots now were dropped (1): CN=b,O=Throw-away. At most 64 lists are kept, and 1048576 bytes") {
 		t.Errorf("got warnings %q, want that of b's list", warnings)
 	}
 	for _, l := range lists {
@@ -160,35 +165,60 @@ func TestListsOfFormerRootsMakeRoom(t *testing.T) {
 	})
 }
 
-// TestListsOfFormerRootsAreFew: each is named in the audit row of every upload.
+// TestListsOfFormerRootsAreFew: each is named in the audit row of every upload. More are kept if
+// they are in force.
 func TestListsOfFormerRootsAreFew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.create(trustingAll(w.upload("web_cert", "www.a.test"), testcert.NewCA(t, "first")))
-	var all []*testcert.CA
-	for i := range 70 {
-		all = append(all, testcert.NewCA(t, fmt.Sprintf("ca%d", i)))
+	upload := func(der []byte) ([]lacre.ShownList, string) {
+		t.Helper()
+		lists, warnings, err := w.PutCRL(t.Context(), w.admin, w.project, c.ID, testcert.CRLPEM(der))
+		w.ok(err)
+		if len(warnings) > 1 {
+			t.Errorf("got warnings %q, want one", warnings)
+		}
+		return lists, strings.Join(warnings, "; ")
 	}
+	var all []*testcert.CA
+	for range 70 {
+		all = append(all, testcert.NewCA(t, "former"+strings.Repeat(" long", 40)))
+	}
+	n := 0
 	for some := range slices.Chunk(all, 10) { // as many as may be trusted at once
 		w.modify(c.ID, trustingAll(w.upload("web_cert", "www.a.test"), some...))
 		for _, ca := range some {
-			_, err := w.tryCRL(c, ca.CRL(t, nil))
-			w.ok(err)
+			n++
+			lists, warned := upload(ca.CRL(t, nil))
+			if want := n > 64; len(lists) != min(n, 64) || want != strings.Contains(warned, "dropped (1): CN=former long long") {
+				t.Errorf("got %d lists of %d, warned %q", len(lists), n, warned)
+			}
 		}
 	}
-	lists := w.crls(c)
-	if len(lists) != 64 {
-		t.Errorf("got %d lists, want 64", len(lists))
+	if got := countInForce(w.crls(c)); got != 10 {
+		t.Errorf("got %d lists in force, want those of the ten roots", got)
 	}
-	inForce := 0
+
+	sub := all[0].Intermediate(t, "sub") // clients of it are held to any list of that name
+	w.modify(c.ID, trustingAll(w.upload("web_cert", "www.a.test"), sub))
+	if lists, warned := upload(sub.CRL(t, nil)); len(lists) != 65 || countInForce(lists) != 65 || warned != "" {
+		t.Errorf("got %d lists, %d of them in force, warned %q, want 65 in force", len(lists), countInForce(lists), warned)
+	}
+	last := testcert.NewCA(t, "last")
+	w.modify(c.ID, trustingAll(w.upload("web_cert", "www.a.test"), last))
+	lists, warned := upload(longCRL(t, last, time.Minute, 27_600))
+	if dropped := 66 - len(lists); dropped < 20 || !strings.Contains(warned, fmt.Sprintf("(%d)", dropped)) || len(warned) > 1500 {
+		t.Errorf("got %d lists, warned %q, want that it names some of many", len(lists), warned)
+	}
+}
+
+func countInForce(lists []lacre.ShownList) (n int) {
 	for _, l := range lists {
 		if l.InForce {
-			inForce++
+			n++
 		}
 	}
-	if inForce != 10 {
-		t.Errorf("got %d lists in force, want those of the ten roots", inForce)
-	}
+	return n
 }
 
 // TestRevocationListsDoNotGoBack: neither by number nor by date, until they are deleted.
