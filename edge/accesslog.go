@@ -150,7 +150,7 @@ func (x *exchange) line(took time.Duration) accessLine {
 		Time: x.begin.UTC().Format("2006-01-02T15:04:05.000Z"), RequestID: x.requestID(),
 		Client: clientIP(r.RemoteAddr).String(), Method: shortened(r.Method, longestName),
 		Host: shortened(r.Host, longestName), Path: shortened(r.URL.EscapedPath(), longestPath),
-		Protocol: r.Proto, Status: x.status, Bytes: x.sent, DurationMS: milliseconds(took),
+		Protocol: r.Proto, Status: x.status, Bytes: x.sent.Load(), DurationMS: milliseconds(took),
 	}
 	if x.site != nil {
 		line.Project, line.Domain = x.site.project, x.site.id

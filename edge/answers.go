@@ -91,6 +91,7 @@ func (c *conn) answers(secured *tls.Conn, b []byte) {
 		r.TLS = &state
 	}
 	_, text, _ := bytes.Cut(b, []byte("\r\n\r\n"))
-	x := &exchange{in: r, conn: c, begin: time.Now(), status: status, sent: int64(len(text))}
+	x := &exchange{in: r, conn: c, begin: time.Now(), status: status}
+	x.sent.Store(int64(len(text)))
 	c.edge.access.record(x, 0)
 }

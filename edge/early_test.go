@@ -12,22 +12,24 @@ import (
 	"lacre/edge"
 )
 
-// An upstream may answer before it has read a request. Over HTTP/1 net/http would take the rest
-// of the request away then.
+// An upstream may answer before it has read a request. Over HTTP/1.1 net/http takes the rest of
+// the request away then.
 
-// TestEarlyAnswer: the upstream gets all of the request.
+// TestEarlyAnswer: the upstream must never believe that it has all of it.
 func TestEarlyAnswer(t *testing.T) {
-	w := newWorld(t)
-	bodies := make(chan string, 1)
+	t.Parallel()
+	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Stall = 300 * time.Millisecond })
+	whole, broken := make(chan string, 1), make(chan error, 1)
 	b := backend(t, func(rw http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(rw).EnableFullDuplex()
 		rw.WriteHeader(200)
 		rw.(http.Flusher).Flush()
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			t.Errorf("the request broke off: %v", err)
+			broken <- err
+			return
 		}
-		bodies <- string(body)
+		whole <- string(body)
 	})
 	w.site("a.example.com", upstream(b.URL))
 	const pieces = 50
@@ -40,56 +42,14 @@ func TestEarlyAnswer(t *testing.T) {
 			time.Sleep(time.Millisecond / 4)
 		}
 		io.WriteString(c, "0\r\n\r\n")
-		if got := <-bodies; got != want {
-			t.Fatalf("the upstream got %d bytes of %d", len(got), len(want))
+		select {
+		case got := <-whole:
+			if got != want {
+				t.Fatalf("the upstream got %d of %d bytes as the whole body", len(got), len(want))
+			}
+		case <-broken:
 		}
 		c.Close()
-	}
-}
-
-// TestAnswerKeepsTheConnection when it comes behind the request, as it does nearly always.
-func TestAnswerKeepsTheConnection(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.site("a.example.com", upstream(backend(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }).URL))
-	c := w.connect("a.example.com")
-	in := bufio.NewReader(c)
-	for range 5 {
-		io.WriteString(c, "POST / HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: 4\r\n\r\nsome")
-		resp, err := http.ReadResponse(in, nil)
-		if err != nil || resp.StatusCode != 200 || resp.Close {
-			t.Fatalf("got %v, %v, want 200 and the connection kept", resp, err)
-		}
-		io.Copy(io.Discard, resp.Body)
-	}
-}
-
-// TestAnswerOfOurOwnKeepsTheConnection: nobody wants the rest of the request, which net/http
-// takes away. One that does not come holds the answer up for no longer than a stall.
-func TestAnswerOfOurOwnKeepsTheConnection(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Stall = time.Second })
-	w.site("page.example.com")
-	w.site("down.example.com", upstream("http://127.0.0.1:1"))
-	for host, want := range map[string]int{"page.example.com": 200, "down.example.com": 502} {
-		for kind, request := range halves {
-			if kind == "last" || kind == "asking" { // those end with the answer
-				continue
-			}
-			c := w.connect(host)
-			in := bufio.NewReader(c)
-			for _, more := range []bool{true, true, false} {
-				io.WriteString(c, "POST / HTTP/1.1\r\nHost: "+host+"\r\n"+request[0])
-				if more {
-					time.AfterFunc(20*time.Millisecond, func() { io.WriteString(c, request[1]) })
-				}
-				resp, err := http.ReadResponse(in, nil)
-				if err != nil || resp.StatusCode != want || resp.Close == more {
-					t.Fatalf("%s, %s: got %v, %v, want %d and the connection kept: %t", host, kind, resp, err, want, more)
-				}
-				io.Copy(io.Discard, resp.Body)
-			}
-		}
 	}
 }
 
@@ -98,11 +58,10 @@ var halves = map[string][2]string{
 	"length": {"Content-Length: 20000\r\n\r\n" + strings.Repeat("a", 10000), strings.Repeat("a", 10000)},
 	"last":   {"Connection: close\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("a", 10000), strings.Repeat("a", 10000)},
 	"chunks": {"Transfer-Encoding: chunked\r\n\r\n5\r\npiece\r\n", "5\r\npiece\r\n0\r\n\r\n"},
-	"asking": {"Expect: 100-continue\r\nContent-Length: 6\r\n\r\n", "pieces"},
 }
 
-// refusing is an upstream that refuses a request at once, at length, and closes the connection
-// or reads the rest.
+// refusing is an upstream that refuses a request at once, at length and for longer than a stall,
+// and reads on or closes the connection.
 func refusing(t *testing.T, size int, reads bool) string {
 	return backend(t, func(rw http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(rw).EnableFullDuplex()
@@ -114,7 +73,7 @@ func refusing(t *testing.T, size int, reads bool) string {
 		for range size / 1024 {
 			io.WriteString(rw, strings.Repeat("x", 1024))
 			rw.(http.Flusher).Flush()
-			time.Sleep(time.Millisecond / 4)
+			time.Sleep(5 * time.Millisecond)
 		}
 		if reads {
 			io.Copy(io.Discard, r.Body)
@@ -122,42 +81,66 @@ func refusing(t *testing.T, size int, reads bool) string {
 	}).URL
 }
 
-// TestEarlyAnswerIsWhole, whether or not the client sends the rest, and comes at once.
+// TestEarlyAnswerIsWhole, however long it takes, and a connection that can be kept is.
 func TestEarlyAnswerIsWhole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Stall = 2 * time.Second })
+	w := newWorld(t, func(c *edge.Config) { c.Timeouts.Stall = 500 * time.Millisecond })
 	const size = 300 << 10
 	w.site("reads.example.com", upstream(refusing(t, size, true)))
 	w.site("closes.example.com", upstream(refusing(t, size, false)))
 	for kind, request := range halves {
 		for _, host := range []string{"reads.example.com", "closes.example.com"} {
-			for _, more := range []bool{true, false} {
-				t.Run(fmt.Sprint(kind, host, more), func(t *testing.T) {
-					t.Parallel()
-					c := w.connect(host)
-					io.WriteString(c, "POST / HTTP/1.1\r\nHost: "+host+"\r\n"+request[0])
-					if more {
-						time.AfterFunc(20*time.Millisecond, func() { io.WriteString(c, request[1]) })
-					}
-					in := bufio.NewReader(c)
-					resp, err := http.ReadResponse(in, nil)
-					for err == nil && resp.StatusCode == http.StatusContinue {
-						resp, err = http.ReadResponse(in, nil)
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
-					n, err := io.Copy(io.Discard, resp.Body)
-					if err != nil || n != size || resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
-						t.Errorf("got %d, %d bytes of %d, %v, the connection ends: %t", resp.StatusCode, n, size, err, resp.Close)
-					}
-					// And it does end, also when the client is silent and waits for that.
-					c.SetReadDeadline(time.Now().Add(10 * time.Second))
-					if _, err := in.ReadByte(); err != io.EOF {
-						t.Errorf("behind the answer: got %v, want EOF", err)
-					}
-				})
-			}
+			t.Run(kind+" "+host, func(t *testing.T) {
+				t.Parallel()
+				c := w.connect(host)
+				io.WriteString(c, "POST / HTTP/1.1\r\nHost: "+host+"\r\n"+request[0])
+				time.AfterFunc(20*time.Millisecond, func() { io.WriteString(c, request[1]) })
+				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, err := io.Copy(io.Discard, resp.Body)
+				if err != nil || n != size || resp.StatusCode != http.StatusRequestEntityTooLarge {
+					t.Errorf("got %d, %d bytes of %d, %v", resp.StatusCode, n, size, err)
+				}
+				if resp.Close != (kind == "last") {
+					t.Errorf("the connection is kept: %t", !resp.Close)
+				}
+			})
 		}
+	}
+}
+
+// TestEarlyAnswerEndsItsRequest: nothing waits for a stall once the answer was sent.
+func TestEarlyAnswerEndsItsRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ended := make(chan error, 1)
+	b := backend(t, func(rw http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(rw).EnableFullDuplex()
+		rw.Header().Set("Content-Length", "5")
+		io.WriteString(rw, "early")
+		rw.(http.Flusher).Flush()
+		_, err := io.Copy(io.Discard, r.Body)
+		ended <- err
+	})
+	w.site("a.example.com", upstream(b.URL))
+	c := w.connect("a.example.com")
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: 20000\r\n\r\n"+strings.Repeat("a", 10000))
+	time.AfterFunc(50*time.Millisecond, func() { io.WriteString(c, strings.Repeat("a", 10000)) })
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(resp.Body); string(got) != "early" || resp.Close {
+		t.Errorf("got %q, %v, the connection is kept: %t", got, err, !resp.Close)
+	}
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("the upstream got half a request for the whole")
+		}
+	case <-time.After(15 * time.Second):
+		t.Error("the upstream is kept waiting for the rest")
 	}
 }

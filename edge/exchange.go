@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -33,12 +32,11 @@ type exchange struct {
 	admission admission               // while it is proxied
 	cancel    context.CancelCauseFunc // ends the asking of the upstream; nil unless it is proxied
 
-	id       string        // see requestID; empty until somebody asks
-	begin    time.Time     // when the header was read
-	sent     int64         // bytes of the response's body
-	asked    bool          // an upstream was asked
-	answered bool          // and it is its answer that is sent
-	waited   time.Duration // for the upstream's header, or its failure
+	id     string        // see requestID; empty until somebody asks
+	begin  time.Time     // when the header was read
+	sent   atomic.Int64  // bytes of the response's body
+	asked  bool          // an upstream was asked
+	waited time.Duration // for the upstream's header, or its failure
 }
 
 func newExchange(w http.ResponseWriter, r *http.Request, c *conn) *exchange {
@@ -64,7 +62,7 @@ func (x *exchange) isGRPC() bool {
 func (x *exchange) request(ctx context.Context) *http.Request {
 	r := x.in.WithContext(ctx)
 	if x.body != nil {
-		r.Body = x.body
+		r.Body, x.body.over = x.body, ctx.Done()
 	}
 	return r
 }
@@ -76,14 +74,7 @@ func (x *exchange) end() {
 	if x.cancel != nil {
 		x.cancel(nil)
 	}
-	b := x.body
-	if b == nil || b.ended.Load() {
-		return
-	}
-	if x.in.ProtoMajor == 1 {
-		b.interrupt()
-	}
-	if !aborted && !b.stalled.Load() {
+	if b := x.body; b != nil && !aborted && !b.ended.Load() && !b.stalled.Load() {
 		_ = x.control.SetReadDeadline(time.Now().Add(x.stall)) // fails on a closed connection only
 	}
 }
@@ -112,17 +103,11 @@ func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
 		x.status = status
 		x.strictTransport()
-		x.goOn()
+		if b := x.body; b != nil && x.in.ProtoMajor == 1 && !b.ended.Load() {
+			b.taken.Store(true)
+		}
 	}
 	x.ResponseWriter.WriteHeader(status)
-}
-
-// goOn lets an upstream that answers over HTTP/1 before it has read a request read on. net/http
-// would take the rest away before it sends the answer, unless the connection ends with that.
-func (x *exchange) goOn() {
-	if b := x.body; b != nil && x.answered && x.in.ProtoMajor == 1 && !b.ended.Load() {
-		x.Header().Set("Connection", "close")
-	}
 }
 
 // Write is http.ResponseWriter's. It fails when the client takes nothing for the
@@ -135,7 +120,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 	x.start()
 	defer x.stop()
 	n, err := x.ResponseWriter.Write(b)
-	x.sent += int64(n)
+	x.sent.Add(int64(n))
 	return n, err
 }
 
@@ -199,11 +184,11 @@ var errStalled = errors.New("the request body stopped arriving")
 type body struct {
 	io.ReadCloser
 	of      *exchange
-	mu      sync.Mutex // held while it is read
+	over    <-chan struct{} // closed when the exchange is over
 	reading *time.Timer
 	stalled atomic.Bool // written by the timer
 	broken  atomic.Bool // it could not be read: bad chunks, or another length than declared
-	over    atomic.Bool // the exchange is: what is left is net/http's
+	taken   atomic.Bool // net/http reads the rest itself before it answers over HTTP/1
 	ended   atomic.Bool // read to its end, by the transport's goroutine
 }
 
@@ -211,35 +196,41 @@ type body struct {
 // was declared behind the last piece, when the answer to that may be under way and net/http
 // have closed the body, which is not the end of the transport's connection.
 func (b *body) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.ended.Load():
+	if b.ended.Load() {
 		return 0, io.EOF
-	case b.over.Load():
-		return 0, http.ErrBodyReadAfterClose
 	}
 	b.start()
 	n, err := b.ReadCloser.Read(p)
 	b.reading.Stop()
+	if b.taken.Load() { // what was read may not be what comes next, nor the end be the end
+		b.hold()
+		return 0, http.ErrBodyReadAfterClose
+	}
 	switch {
 	case err == io.EOF:
 		b.ended.Store(true)
 	case err != nil && b.stalled.Load():
 		err = errStalled
-	case err != nil && !b.over.Load(): // else interrupted
+	case err != nil && err != http.ErrBodyReadAfterClose: // closed: nobody wants the rest
 		b.broken.Store(true)
 	}
 	return n, err
 }
 
-// interrupt ends a read that is under way, and all to come. net/http would interrupt it itself
-// at the end of an exchange, and take every limit of time off what it reads then.
-func (b *body) interrupt() {
-	b.over.Store(true)
-	_ = b.of.control.SetReadDeadline(past) // fails on a closed connection only
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// hold keeps a transport from the end that its request cannot have any more, until the answer
+// has been sent: it would close the upstream's connection under that. Where the answer makes no
+// progress the upstream may be waiting for the rest.
+func (b *body) hold() {
+	progress := time.NewTicker(b.of.stall)
+	defer progress.Stop()
+	for sent := int64(-1); sent != b.of.sent.Load(); {
+		sent = b.of.sent.Load()
+		select {
+		case <-b.over:
+			return
+		case <-progress.C:
+		}
+	}
 }
 
 // start starts the timer of a read.

@@ -80,25 +80,3 @@ func TestBodyStaysAtItsEnd(t *testing.T) {
 	}
 	resp.Body.Close()
 }
-
-// TestNobodyReadsBehindTheExchange: what is left of a request is net/http's then.
-func TestNobodyReadsBehindTheExchange(t *testing.T) {
-	e, err := New(Config{Feed: silent{}, Sealer: fixed{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.stop()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := newExchange(w, r, &conn{edge: e, stall: time.Minute})
-		x.end()
-		if n, err := x.body.Read(make([]byte, 4)); n != 0 || err == nil {
-			t.Errorf("got %d bytes, %v, want an error", n, err)
-		}
-	}))
-	defer s.Close()
-	resp, err := s.Client().Post(s.URL, "text/plain", strings.NewReader("some"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-}

@@ -132,12 +132,10 @@ func (e *Edge) loops(r *http.Request) bool {
 	return slices.ContainsFunc(r.Header[loopHeader], func(v string) bool { return strings.Contains(v, e.id) })
 }
 
-// letThrough lets an answer of an upstream through, unless its status is none: net/http panics
-// when told to answer with it.
-func letThrough(r *http.Response) error {
+// checkStatus refuses a status that is none: net/http panics when told to answer with it.
+func checkStatus(r *http.Response) error {
 	if r.StatusCode < 100 || r.StatusCode > 999 {
 		return fmt.Errorf("upstream status %d", r.StatusCode)
 	}
-	exchangeOf(r.Request.Context()).answered = true
 	return nil
 }

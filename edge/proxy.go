@@ -29,7 +29,7 @@ func (e *Edge) newProxy() http.Handler {
 		// the header of every small response.
 		FlushInterval:  10 * time.Millisecond,
 		BufferPool:     &buffers{},
-		ModifyResponse: letThrough,
+		ModifyResponse: checkStatus,
 		ErrorHandler:   e.upstreamFailed,
 		ErrorLog:       log.New(serverLog{e}, "", 0),
 	})

@@ -100,7 +100,7 @@ func (e *Edge) finish(x *exchange) {
 	took := time.Since(x.begin)
 	e.metrics.request(x.status)
 	if x.site != nil {
-		e.metrics.domains.of(x.site).add(x.status, x.sent, took)
+		e.metrics.domains.of(x.site).add(x.status, x.sent.Load(), took)
 	}
 	if e.access != nil {
 		e.access.record(x, took)
