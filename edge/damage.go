@@ -14,7 +14,7 @@ type damage struct {
 	certificate *served // whose newest version could not be read or opened; else nil
 	revision    int64   // that brought it, 0 when that is not known
 	number      int     // of that version, 0 when that is not known
-	at          int64   // of a domain: the revision of the store as of which it is damaged
+	at          int64   // of a domain or lists: the revision of the store as of which they are damaged, 0 when that is not known
 }
 
 // markUnreadable marks what is damaged and of any concern here. The revision is that of the
@@ -23,14 +23,14 @@ func (h *holdings) markUnreadable(bad *lacre.UnreadableError, revision int64) {
 	var of certificateKey
 	switch r := bad.Record.(type) {
 	case *lacre.Domain:
-		h.markDomain(r, bad, revision)
+		h.markDomain(r, bad, revision, false)
 		return
 	case *lacre.Version:
 		of = certificateKey{r.ProjectID, r.CertificateID}
 	case *lacre.Certificate:
 		of = certificateKey{r.ProjectID, r.ID}
 	case *lacre.Revocations:
-		h.markRevocations(certificateKey{r.ProjectID, r.CertificateID}, bad)
+		h.markRevocations(certificateKey{r.ProjectID, r.CertificateID}, bad, revision)
 		return
 	}
 	h.mu.Lock()
@@ -42,12 +42,13 @@ func (h *holdings) markUnreadable(bad *lacre.UnreadableError, revision int64) {
 }
 
 // markDomain notes that a domain cannot be read as of a revision, unless more is known by now: a
-// compare has read it before.
-func (h *holdings) markDomain(d *lacre.Domain, err error, at int64) {
+// compare has read it before. The last word counts even so.
+func (h *holdings) markDomain(d *lacre.Domain, err error, at int64, last bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	what := "domain/" + d.ID
-	if s := h.sites[d.ID]; s != nil && s.revision > at || h.removed[d.ID] > at || h.damaged[what].at > at {
+	s := h.sites[d.ID]
+	if !last && (s != nil && s.revision > at || h.removed[d.ID] > at || h.damaged[what].at > at) {
 		return
 	}
 	h.damaged[what] = damage{err: err, at: at}
@@ -81,19 +82,27 @@ func (h *holdings) markCertificate(c *served, revision int64, number int, err er
 	h.markAs("certificate/"+c.key.id, damage{err: err, certificate: c, revision: revision, number: number})
 }
 
-// markRevocations marks damaged lists that are of concern here.
-func (h *holdings) markRevocations(of certificateKey, err error) {
+// markRevocations marks damaged lists that are of concern here, unless newer ones are in force.
+func (h *holdings) markRevocations(of certificateKey, err error, at int64) {
 	h.mu.Lock()
 	c := h.certificates[of]
 	h.mu.Unlock()
-	if c != nil && c.revoked.Load() != nil {
-		h.mark("crl/"+of.id, err)
+	if c == nil {
+		return
+	}
+	if known := c.revoked.Load(); known != nil && (at == 0 || known.unread || known.revision <= at) {
+		h.markAs("crl/"+of.id, damage{err: err, at: at})
 	}
 }
 
-// mark notes damage for Status and the log. The error says where, never what was in it.
-func (h *holdings) mark(what string, err error) { h.markAs(what, damage{err: err}) }
+// listsReadable forgets damage of lists that is no newer than a revision. It needs mu.
+func (h *holdings) listsReadable(of certificateKey, revision int64, last bool) {
+	if what := "crl/" + of.id; last || h.damaged[what].at <= revision {
+		delete(h.damaged, what)
+	}
+}
 
+// markAs notes damage for Status and the log. The error says where, never what was in it.
 func (h *holdings) markAs(what string, d damage) {
 	h.edge.log.Error("damaged; the last good value stays", "what", what, "err", d.err)
 	h.mu.Lock()

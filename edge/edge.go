@@ -238,17 +238,16 @@ func (e *Edge) note(all []*lacre.Instance) {
 	}
 }
 
-// findProject looks for the project as long as it is not known.
-func (e *Edge) findProject(ctx context.Context) error {
+// findProject looks for the project as long as it is not known. Only reports need it.
+func (e *Edge) findProject(ctx context.Context) {
 	if e.cfg.Instance == "" || e.project.Load() != nil {
-		return nil
+		return
 	}
 	all, err := e.cfg.Feed.AllInstances(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the instances: %w", err)
+	if err != nil && ctx.Err() == nil {
+		e.log.Warn("the project of this edge could not be looked up", "err", err)
 	}
 	e.note(all)
-	return nil
 }
 
 // Shutdown stops accepting, lets requests in flight finish and closes idle

@@ -136,7 +136,9 @@ func (h *holdings) install(next *site, last bool) {
 		return
 	}
 	h.sites[next.id] = next
-	h.readable(next.id)
+	if last || h.damaged["domain/"+next.id].at <= next.revision {
+		h.readable(next.id)
+	}
 	for _, c := range next.slots {
 		c.named(next)
 	}

@@ -122,13 +122,11 @@ func (h *holdings) compareAll(ctx context.Context, last bool) (int64, error) {
 	h.edge.finder.close() // what it reads later would not be compared any more
 	for _, bad := range unreadable {
 		if d, ok := bad.Record.(*lacre.Domain); ok {
-			h.markDomain(d, bad, revision)
+			h.markDomain(d, bad, revision, last)
 			h.see(d.ID) // the last good value stays
 		}
 	}
-	if err := h.edge.findProject(ctx); err != nil {
-		return 0, err
-	}
+	h.edge.findProject(ctx)
 	h.mended(revision, last)
 	for _, id := range h.absent(revision, last) {
 		h.removeDomain(id, revision)

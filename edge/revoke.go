@@ -17,7 +17,7 @@ func (h *holdings) fetchRevocations(ctx context.Context, c *served, last bool) e
 	r, revision, err := h.edge.cfg.Feed.LatestRevocations(ctx, c.key.project, c.key.id)
 	switch {
 	case isDamage(err):
-		h.markRevocations(c.key, err)
+		h.markRevocations(c.key, err, 0)
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading the revocation lists of certificate %s: %w", c.key.id, err)
@@ -45,16 +45,16 @@ func (h *holdings) setRevocations(of certificateKey, r *lacre.Revocations, revis
 	}
 	next, err := newRevocations(r, revision) // outside the lock: a list may be long
 	if err != nil {
-		h.markRevocations(of, err)
+		h.markRevocations(of, err, revision)
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.listsReadable(of, revision, last)
 	known := c.revoked.Load()
 	if !last && !known.unread && known.revision >= revision {
 		return
 	}
-	delete(h.damaged, "crl/"+of.id)
 	c.revoked.Store(next)
 	if next.digest != known.digest || known.unread {
 		h.edge.changed(subject{certificate: c})
