@@ -281,6 +281,32 @@ func TestRestoreOfSomethingElse(t *testing.T) {
 	}
 }
 
+// TestRestoreCalledOff while etcd starts: what it makes is gone, and stays away.
+func TestRestoreCalledOff(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	secrets(t, s, "p")
+	dir, file := t.TempDir(), backup(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(dir, "restoring", "lock")); err == nil {
+				cancel()
+			}
+		}
+	}()
+	if _, err := store.Restore(ctx, dir, file, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want Canceled", err)
+	}
+	for range 20 {
+		if entries, _ := os.ReadDir(dir); len(entries) != 1 || entries[0].Name() != "lock" {
+			t.Fatalf("left behind: %v", entries)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // TestBackupEnds with its context, its writer and the store, and keeps none of them.
 func TestBackupEnds(t *testing.T) {
 	t.Parallel()

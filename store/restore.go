@@ -64,13 +64,20 @@ func restore(ctx context.Context, path, backup string, log *slog.Logger) (found 
 	}
 	aside := dir.file(restoringDir)
 	defer os.RemoveAll(aside)
-	if err := unpackSnapshot(backup, aside, log); err != nil {
-		return found, fmt.Errorf("this is no whole backup: %w", err)
-	}
-	if found, err = inspect(ctx, aside, log); err != nil {
+	if found, err = unpackAndInspect(ctx, backup, aside, log); err != nil {
 		return found, err
 	}
 	return found, dir.adopt(aside)
+}
+
+func unpackAndInspect(ctx context.Context, backup, aside string, log *slog.Logger) (found Contents, err error) {
+	if err := unpackSnapshot(backup, aside, log); err != nil {
+		return found, fmt.Errorf("this is no whole backup: %w", err)
+	}
+	if ctx.Err() == nil {
+		found, err = inspect(ctx, aside, log)
+	}
+	return found, orDefault(ctx.Err(), err)
 }
 
 // vacant returns nil when no store is in the directory.
@@ -141,12 +148,14 @@ func letIn(database string, logger *zap.Logger) {
 }
 
 // inspect opens a store that was restored, reads what an edge would, and forgets the nodes.
+// Only the reading can be called off: a start that nobody waits for goes on making files, of a
+// directory that is deleted meanwhile.
 func inspect(ctx context.Context, path string, log *slog.Logger) (found Contents, err error) {
 	database, err := os.Stat(filepath.Join(path, databaseFile))
 	if err != nil {
 		return found, err
 	}
-	s, err := Embedded(ctx, EmbeddedConfig{Dir: path, QuotaBytes: database.Size() + 1<<30, Log: log})
+	s, err := Embedded(context.WithoutCancel(ctx), EmbeddedConfig{Dir: path, QuotaBytes: database.Size() + 1<<30, Log: log})
 	if err != nil {
 		return found, err
 	}
