@@ -255,6 +255,25 @@ func TestRestoreOnlyWhereNothingIs(t *testing.T) {
 	look(t, openIn(t, dir), project)
 }
 
+// TestRestoreBehindADanglingLink: the store is on a disk that is not mounted. It stays where
+// it is, and so does its copy.
+func TestRestoreBehindADanglingLink(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	secrets(t, s, "p")
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "etcd")); err != nil {
+		t.Fatal(err)
+	}
+	replaceFile(t, dir, "copy.db", []byte("copy"))
+	if _, err := store.Restore(soon(t), dir, backup(t, s), nil); !errors.Is(err, store.ErrOccupied) {
+		t.Errorf("got %v, want ErrOccupied", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "copy.db")); err != nil {
+		t.Errorf("the copy: %v", err)
+	}
+}
+
 // TestRestoreOfSomethingElse: a snapshot of an etcd that is not Lacre's, and a directory of
 // another format.
 func TestRestoreOfSomethingElse(t *testing.T) {

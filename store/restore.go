@@ -80,20 +80,21 @@ func unpackAndInspect(ctx context.Context, backup, aside string, log *slog.Logge
 	return found, orDefault(ctx.Err(), err)
 }
 
-// vacant returns nil when no store is in the directory.
+// vacant returns nil when no store is in the directory. A link to one that is not mounted
+// is not nothing.
 func (d *directory) vacant() error {
 	if _, err := d.format(); err != nil {
 		return err
 	}
 	etcd := d.file(etcdDir)
-	if _, err := os.Stat(etcd); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(etcd); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(fmt.Errorf("%w: %s", ErrOccupied, etcd), err)
 	}
 	return os.RemoveAll(d.file(restoringDir)) // of a restore that was killed
 }
 
 // adopt takes the store of another directory over. The copy that was kept of a former one
-// goes first: it would not be believed.
+// goes first: it would not be believed, and a failure to delete it leaves no store.
 func (d *directory) adopt(from string) error {
 	err := errors.Join(ignoreMissing(os.Remove(d.file(markFile))), d.dropCopy())
 	if err == nil {
