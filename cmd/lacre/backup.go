@@ -21,7 +21,8 @@ func backupCommand(env map[string]string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "backup FILE", Short: "Take a backup of the store while lacre runs", Args: cobra.ExactArgs(1),
 		Long: `Backup writes all that a running lacre has stored to FILE, or to stdout for -, as of one moment
-and while changes go on. FILE must not exist yet. It has the form of etcd's own snapshots: 'lacre
+and while changes go on. FILE must not exist yet, and its file system has to know hard links (where it
+does not, 'lacre backup - > FILE' does it). It has the form of etcd's own snapshots: 'lacre
 restore' takes it, and 'etcdutl snapshot restore' does for an external cluster. Private keys are sealed
 in it; the master key is not in it, and has to be kept elsewhere.
 
@@ -59,7 +60,8 @@ func needDataDir(cmd *cobra.Command, env map[string]string) error {
 	return nil
 }
 
-// backUpTo makes a file that is a whole backup, or none.
+// backUpTo makes a file that is a whole backup, or none. A file that is there is looked for
+// first, since a backup takes minutes.
 func backUpTo(ctx context.Context, dataDir, path string) (size int64, err error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return 0, errors.Join(fmt.Errorf("%s: %w", path, fs.ErrExist), err)
@@ -73,7 +75,7 @@ func backUpTo(ctx context.Context, dataDir, path string) (size int64, err error)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return 0, err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Link(f.Name(), path); err != nil { // a rename would replace what came meanwhile
 		return 0, err
 	}
 	return size, syncDir(filepath.Dir(path))

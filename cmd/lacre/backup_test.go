@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,6 +80,37 @@ func TestBackupEndsWithTheNode(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestBackupReplacesNothing: neither what was there, for which lacre is not even asked, nor what
+// came while it answered.
+func TestBackupReplacesNothing(t *testing.T) {
+	t.Parallel()
+	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "b.db")
+	var asked atomic.Int32
+	l, err := listenForBackups(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked.Add(1)
+		if err := os.WriteFile(path, []byte("another's"), 0o600); err != nil {
+			t.Error(err)
+		}
+	}))
+	s.Listener.Close()
+	s.Listener = l
+	s.Start()
+	defer s.Close()
+	for range 2 {
+		if _, err := backUpTo(t.Context(), dir, path); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("got %v, want that it exists", err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if left, _ := os.ReadDir(filepath.Dir(path)); string(got) != "another's" || err != nil || len(left) != 1 || asked.Load() != 1 {
+		t.Errorf("got %q, %v, among %v after %d requests, want the other's, alone, after one", got, err, left, asked.Load())
 	}
 }
 
