@@ -274,6 +274,34 @@ func TestRestoreBehindADanglingLink(t *testing.T) {
 	}
 }
 
+// TestKilledRestore: no empty store is begun where one was to be. The next restore puts an end
+// to it, or whoever deletes what is left of it.
+func TestKilledRestore(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	secrets(t, s, "p")
+	file, dir, other := backup(t, s), t.TempDir(), t.TempDir()
+	for _, dir := range []string{dir, other} {
+		if err := os.Mkdir(filepath.Join(dir, "restoring"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Embedded(soon(t), store.EmbeddedConfig{Dir: dir}); err == nil || !strings.Contains(err.Error(), "restore again") {
+			t.Fatalf("got %v, want it refused", err)
+		}
+	}
+	if _, err := store.Restore(soon(t), dir, file, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "restoring"), 0o700); err != nil { // killed after its end
+		t.Fatal(err)
+	}
+	openIn(t, dir)
+	if err := os.Remove(filepath.Join(other, "restoring")); err != nil {
+		t.Fatal(err)
+	}
+	openIn(t, other)
+}
+
 // TestRestoreOfSomethingElse: a snapshot of an etcd that is not Lacre's, and a directory of
 // another format.
 func TestRestoreOfSomethingElse(t *testing.T) {

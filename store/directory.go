@@ -96,6 +96,9 @@ func (d *directory) unlock() error { return d.lock.Close() }
 
 // check compares the directory with its format file.
 func (d *directory) check() error {
+	if err := d.wholeRestore(); err != nil {
+		return err
+	}
 	started, err := d.format()
 	if err != nil || !started {
 		return err
@@ -105,6 +108,17 @@ func (d *directory) check() error {
 		if names, _ := filepath.Glob(pattern); len(names) == 0 {
 			return fmt.Errorf("%w: %s is missing", ErrDamaged, pattern)
 		}
+	}
+	return nil
+}
+
+// wholeRestore refuses a directory in which a restore did not come to its end: who began one
+// does not want an empty store.
+func (d *directory) wholeRestore() error {
+	aside := d.file(restoringDir)
+	_, begun := os.Stat(aside)
+	if _, err := os.Stat(d.file(etcdDir)); begun == nil && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("a restore did not come to its end: restore again, or delete %s to begin without", aside)
 	}
 	return nil
 }
