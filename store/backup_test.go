@@ -302,6 +302,38 @@ func TestKilledRestore(t *testing.T) {
 	openIn(t, other)
 }
 
+// TestRestoreByRoot into the directory of a service's user would leave a store that only root
+// can open.
+func TestRestoreByRoot(t *testing.T) {
+	t.Parallel()
+	dir, uid := t.TempDir(), os.Geteuid()
+	if err := store.MayRestore(dir, uid); err != nil {
+		t.Errorf("into one's own: %v", err)
+	}
+	if uid == 0 { // then the way from Restore is tested as well
+		uid = 65534
+		if err := os.Chown(dir, uid, -1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Restore(soon(t), dir, "no file", nil); err == nil || !strings.Contains(err.Error(), "run this as that user") {
+			t.Errorf("got %v, want it refused", err)
+		}
+	}
+	for path, want := range map[string]bool{dir: false, filepath.Join(dir, "new"): true} {
+		if err := store.MayRestore(path, 0); (err == nil) != want {
+			t.Errorf("root into %s: got %v", path, err)
+		}
+	}
+	for _, other := range []int{uid, uid + 1} { // the group may have been let in
+		if err := store.MayRestore(dir, other); err != nil {
+			t.Errorf("user %d: %v", other, err)
+		}
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
 // TestRestoreOfSomethingElse: a snapshot of an etcd that is not Lacre's, and a directory of
 // another format.
 func TestRestoreOfSomethingElse(t *testing.T) {

@@ -18,6 +18,9 @@ import (
 	"lacre"
 )
 
+// MayRestore tells whether a user may restore into a directory.
+var MayRestore = mayRestore
+
 // KV is the client underneath, for tests that damage or inspect what is stored.
 func (s *Store) KV() clientv3.KV { return s.kv }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/etcdutl/v3/snapshot"
@@ -39,7 +40,8 @@ type Contents struct {
 
 // Restore makes the store of a data directory from a backup, all of it or nothing. The
 // directory may be new, or one whose etcd is lost or was moved away; what else is in it, such as
-// the master key, stays. It is ErrOccupied otherwise. No node is taken for alive afterwards: those of the
+// the master key, stays. It is ErrOccupied otherwise. Root is refused in a
+// directory of another user. No node is taken for alive afterwards: those of the
 // backup are not over this store.
 func Restore(ctx context.Context, path, backup string, log *slog.Logger) (Contents, error) {
 	found, err := restore(ctx, path, backup, orDefault(log, slog.New(slog.DiscardHandler)))
@@ -50,6 +52,9 @@ func Restore(ctx context.Context, path, backup string, log *slog.Logger) (Conten
 }
 
 func restore(ctx context.Context, path, backup string, log *slog.Logger) (found Contents, err error) {
+	if err := mayRestore(path, os.Geteuid()); err != nil {
+		return found, err
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return found, err
 	}
@@ -78,6 +83,19 @@ func unpackAndInspect(ctx context.Context, backup, aside string, log *slog.Logge
 		found, err = inspect(ctx, aside, log)
 	}
 	return found, orDefault(ctx.Err(), err)
+}
+
+// mayRestore refuses root in a directory of somebody else, who could not open what root makes
+// there. Any other user got in by what its owner has allowed, such as the group of a volume.
+func mayRestore(path string, uid int) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && uid == 0 && s.Uid != 0 {
+		return fmt.Errorf("it belongs to user %d, who could not open what root restores: run this as that user", s.Uid)
+	}
+	return nil
 }
 
 // vacant returns nil when no store is in the directory. A link to one that is not mounted

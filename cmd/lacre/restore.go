@@ -21,7 +21,8 @@ func restoreCommand(env map[string]string) *cobra.Command {
 		Long: `Restore makes the embedded store of a data directory from FILE, which 'lacre backup' or 'etcdctl
 snapshot save' has written: all of it, or nothing where FILE is not whole. It reads every certificate
 and domain once and says how many there are. The directory may be new, or hold everything but the store
-(DIR/etcd); lacre must not run in it.
+(DIR/etcd); lacre must not run in it. Run this as the user that lacre runs as: root is refused in
+a directory of somebody else.
 
 What was changed after the backup is as it was before: users and access keys that were disabled, and
 client certificates that were revoked since then, count again. The master key of the store has to be put in DIR/master.key, or named
