@@ -19,8 +19,13 @@ import (
 // TestMain makes this test binary the program lacre for whoever runs it by that name, so
 // that the tests drive the real program as a process of its own.
 func TestMain(m *testing.M) {
+	os.Setenv(raceVariable, raceOptions)
 	testscript.Main(m, map[string]func(){"lacre": main, "hardened": showHardening})
 }
+
+// A program that watches for data races sleeps at its end, a second unless told otherwise: the
+// scripts run some two hundred.
+const raceVariable, raceOptions = "GORACE", "atexit_sleep_ms=10"
 
 // nightly tells whether the long runs were asked for.
 func nightly() bool { return os.Getenv("LACRE_NIGHTLY") != "" }

@@ -34,6 +34,10 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "crl": s.crl, "mode": s.mode, "exits": s.exits, "served": s.served, "bind": s.bind, "identify": s.identify, "waitfor": s.waitfor, "signal": s.signal,
 		},
+		Setup: func(e *testscript.Env) error {
+			e.Setenv(raceVariable, raceOptions)
+			return nil
+		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
