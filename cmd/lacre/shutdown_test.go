@@ -132,7 +132,6 @@ func TestShutdownAnswersWhoWaits(t *testing.T) {
 	s := w.publish("late.shutdown.test", "", w.leaf("late.shutdown.test", 1))
 	reportLate(t, endpoint)
 	path, body := "/certificates/"+s.id, s.upload(w.leaf(s.host, 2))
-	before := w.ask("GET", path, nil, 200).generation()
 
 	type outcome struct {
 		*answer
@@ -145,7 +144,10 @@ func TestShutdownAnswersWhoWaits(t *testing.T) {
 		a, err := waiter.project("PUT", path, body)
 		answered <- outcome{a, err}
 	}()
-	eventually(t, "the modification", func() bool { return w.ask("GET", path, nil, 200).generation() > before })
+	eventually(t, "the modification at this node", func() bool { // from then on the others are waited for
+		leaf, err := w.served(s.host)
+		return err == nil && leaf.SerialNumber.Int64() == 2
+	})
 	p.signal(syscall.SIGTERM)
 	got := <-answered
 	if got.err != nil {
