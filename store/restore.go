@@ -40,9 +40,8 @@ type Contents struct {
 
 // Restore makes the store of a data directory from a backup, all of it or nothing. The
 // directory may be new, or one whose etcd is lost or was moved away; what else is in it, such as
-// the master key, stays. It is ErrOccupied otherwise. Root is refused in a
-// directory of another user. No node is taken for alive afterwards: those of the
-// backup are not over this store.
+// the master key, stays. It is ErrOccupied otherwise. Root is refused in a directory of another
+// user. No node is taken for alive afterwards: those of the backup are not over this store.
 func Restore(ctx context.Context, path, backup string, log *slog.Logger) (Contents, error) {
 	found, err := restore(ctx, path, backup, orDefault(log, slog.New(slog.DiscardHandler)))
 	if err != nil {

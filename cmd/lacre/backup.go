@@ -44,12 +44,17 @@ It is for whoever owns the data directory, on the machine that lacre runs on.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&dataDir, "data-dir", "", "data directory of the lacre that runs")
-	cmd.Flags().String("config", "", "file with these settings")
+	dataDirFlags(cmd, &dataDir, "data directory of the lacre that runs")
 	return cmd
 }
 
-// needDataDir fills the flags of a command that is nothing without a data directory.
+// dataDirFlags are the flags of a command that is nothing without a data directory.
+func dataDirFlags(cmd *cobra.Command, dataDir *string, usage string) {
+	cmd.Flags().StringVar(dataDir, "data-dir", "", usage)
+	cmd.Flags().String("config", "", "file with these settings")
+}
+
+// needDataDir fills those flags.
 func needDataDir(cmd *cobra.Command, env map[string]string) error {
 	if err := fill(cmd.Flags(), env); err != nil {
 		return err
@@ -81,11 +86,17 @@ func backUpTo(ctx context.Context, dataDir, path string) (size int64, err error)
 	return size, syncDir(filepath.Dir(path))
 }
 
-// takeBackup asks a running lacre for a backup.
-func takeBackup(ctx context.Context, dataDir string, to io.Writer) (int64, error) {
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+// backupClient speaks HTTP to the socket of a data directory, whatever the URL says.
+func backupClient(dataDir string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", backupSocketOf(dataDir))
 	}}}
+}
+
+// takeBackup asks a running lacre for a backup.
+func takeBackup(ctx context.Context, dataDir string, to io.Writer) (int64, error) {
+	client := backupClient(dataDir)
+	defer client.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://lacre/", nil)
 	if err != nil {
 		return 0, err

@@ -46,10 +46,7 @@ func backupNode(t *testing.T, dir string, log io.Writer) (n *node, stop func()) 
 // hung begins to take a backup and hangs.
 func hung(t *testing.T, dir string) io.Reader {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", backupSocketOf(dir))
-	}}}
-	resp, err := client.Get("http://lacre/")
+	resp, err := backupClient(dir).Get("http://lacre/")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,6 @@ with --master-key, before lacre is started.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&dataDir, "data-dir", "", "directory to make the store in")
-	cmd.Flags().String("config", "", "file with these settings")
+	dataDirFlags(cmd, &dataDir, "directory to make the store in")
 	return cmd
 }
