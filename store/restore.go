@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,13 +76,27 @@ func restore(ctx context.Context, path, backup string, log *slog.Logger) (found 
 }
 
 func unpackAndInspect(ctx context.Context, backup, aside string, log *slog.Logger) (found Contents, err error) {
-	if err := unpackSnapshot(backup, aside, log); err != nil {
+	err = summed(backup)
+	if err == nil {
+		err = unpackSnapshot(backup, aside, log)
+	}
+	if err != nil {
 		return found, fmt.Errorf("this is no whole backup: %w", err)
 	}
 	if ctx.Err() == nil {
 		found, err = inspect(ctx, aside, log)
 	}
 	return found, orDefault(ctx.Err(), err)
+}
+
+// summed refuses what cannot have a checksum behind it, which etcd tells by the size. It would
+// say so with a flag that there is not here.
+func summed(backup string) error {
+	info, err := os.Stat(backup)
+	if err == nil && info.Size()%512 != sha256.Size {
+		err = errors.New("it has no checksum at its end")
+	}
+	return err
 }
 
 // mayRestore refuses root in a directory of somebody else, who could not open what root makes
