@@ -81,7 +81,7 @@ func (b *bench) edgesOf(ctx context.Context, kind string, n int, upstream string
 	}
 	m := &measuring{bench: b, ca: ca, pairs: pairs, part: fmt.Sprintf("Edges side by side, %s, %d certificates", kind, len(pairs)), edges: all}
 	defer m.stop()
-	if err := m.startAll(kind == ecc); err != nil {
+	if err := m.startAll(ctx, kind == ecc); err != nil {
 		return err
 	}
 	if err := m.inTurns(ctx, (*measuring).handshakes); err != nil || kind != ecc {
@@ -172,13 +172,13 @@ func (m *measuring) stop() {
 	}
 }
 
-// looked is how many hosts of each edge are looked at, one by one, before anything is
-// measured: keys that are opened on first use are open from there on.
+// looked is how many hosts of each edge a client that verifies looks at, one by one, before
+// anything else is measured.
 const looked = 2000
 
 // startAll starts every edge, several times if the start is to be measured and does not
 // take minutes, and looks at its certificates.
-func (m *measuring) startAll(measured bool) error {
+func (m *measuring) startAll(ctx context.Context, measured bool) error {
 	rounds := 1
 	if measured && len(m.pairs) < 5000 {
 		rounds = m.rounds + 2
@@ -199,15 +199,16 @@ func (m *measuring) startAll(measured bool) error {
 		}
 	}
 	for _, e := range m.edges {
-		if err := m.look(e, measured); err != nil {
+		if err := m.look(ctx, e, measured); err != nil {
 			return fmt.Errorf("%s, first look: %w", e.name(), err)
 		}
 	}
 	return nil
 }
 
-// look waits until an edge has loaded everything, and then looks at its certificates.
-func (m *measuring) look(e edge, measured bool) error {
+// look waits until an edge has loaded everything, makes a handshake for each host, which
+// opens the keys of those that open them on first use, and then looks at certificates.
+func (m *measuring) look(ctx context.Context, e edge, measured bool) error {
 	if ours, ok := e.(interface{ settle() error }); ok { // a lacre
 		if err := ours.settle(); err != nil {
 			return err
@@ -217,6 +218,10 @@ func (m *measuring) look(e edge, measured bool) error {
 		if err := m.memory(e, "idle after the start"); err != nil {
 			return err
 		}
+	}
+	every := load{conns: handshakeConns, seconds: max(patience.Seconds(), float64(len(m.pairs))/100)}
+	if err := m.driven(ctx, e, "full handshakes, the first of each host", "first", every); err != nil {
+		return err
 	}
 	step := max(1, len(m.pairs)/looked)
 	for i := 0; i < len(m.pairs); i += step {

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type load struct {
 	hosts   int
 	conns   int
 	seconds float64
+	next    *atomic.Int64 // host of each of a load that goes through all of them
 }
 
 // outcome is what a generator process writes to its standard output.
@@ -37,7 +39,7 @@ type outcome struct {
 
 // generate is the command line of a generator process: handshakes or requests.
 func generate(args []string, out io.Writer) error {
-	var l load
+	l := load{next: new(atomic.Int64)}
 	f := flag.NewFlagSet("generate", flag.ContinueOnError)
 	f.StringVar(&l.addr, "addr", "", "address of the TLS server")
 	f.IntVar(&l.hosts, "hosts", 1, "hosts the server has a certificate for")
@@ -46,7 +48,7 @@ func generate(args []string, out io.Writer) error {
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
-	work := map[string]func(context.Context, *tally) error{"handshakes": l.handshakes, "handshakes12": l.handshakes12,
+	work := map[string]func(context.Context, *tally) error{"handshakes": l.handshakes, "first": l.first, "handshakes12": l.handshakes12,
 		"resumed13": l.resumed13, "resumed12": l.resumed12, "requests": l.requests, "tlcp": l.tlcpHandshakes}[args[0]]
 	if work == nil {
 		return fmt.Errorf("unknown kind of load %q", args[0])
@@ -114,6 +116,23 @@ func (l load) handshakes(ctx context.Context, t *tally) error {
 		t.did(start, l.handshake(client, hostName(mathrand.IntN(l.hosts))))
 	}
 	return nil
+}
+
+// first makes one full handshake for each host.
+func (l load) first(ctx context.Context, t *tally) error {
+	client, err := newClient13(rand.Reader)
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		host := int(l.next.Add(1)) - 1
+		if host >= l.hosts {
+			return nil
+		}
+		start := time.Now()
+		t.did(start, l.handshake(client, hostName(host)))
+	}
+	return ctx.Err()
 }
 
 // handshakes12 is handshakes with TLS 1.2, by an ordinary client that verifies nothing.

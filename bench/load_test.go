@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -61,6 +63,31 @@ func TestGenerate(t *testing.T) {
 	l.Close()
 	if err := <-ended; err != nil {
 		t.Errorf("the upstream, closed: got %v", err)
+	}
+}
+
+// TestFirst: one handshake for each host, however many connections share them.
+func TestFirst(t *testing.T) {
+	var asked sync.Map
+	_, _, l := listen(t, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		times, _ := asked.LoadOrStore(h.ServerName, new(atomic.Int64))
+		times.(*atomic.Int64).Add(1)
+		return nil, nil
+	}})
+	defer l.Close()
+	go func() { _ = upstream(l) }()
+	over := load{addr: l.Addr().String(), hosts: 20, conns: 3, seconds: 10, next: new(atomic.Int64)}
+	if o := over.run(over.first); o.check() != nil || o.Done != over.hosts {
+		t.Errorf("got %d done (%s), want one for each host", o.Done, o.Problem)
+	}
+	for i := range over.hosts {
+		if times, ok := asked.Load(hostName(i)); !ok || times.(*atomic.Int64).Load() != 1 {
+			t.Errorf("%s: was not asked for once", hostName(i))
+		}
+	}
+	over.next, over.seconds = new(atomic.Int64), 1e-6
+	if o := over.run(over.first); o.Failed == 0 {
+		t.Error("hosts that there was no time for: no failure")
 	}
 }
 

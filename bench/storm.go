@@ -29,7 +29,7 @@ func (b *bench) storm(ctx context.Context) error {
 		return err
 	}
 	defer m.stop()
-	if err := m.startAll(false); err != nil {
+	if err := m.startAll(ctx, false); err != nil {
 		return err
 	}
 	hosts := m.stormHosts()
