@@ -15,10 +15,20 @@ func (s *Service) ListAudits(ctx context.Context, by Caller, projectID string, q
 	if err := s.allow(ctx, by, projectID, CanListAudits); err != nil {
 		return AuditPage{}, err
 	}
-	if q.After != "" && !auditID.MatchString(q.After) {
-		return AuditPage{}, FieldErrorf(CodeInvalidParameter, "marker", "expected the id of an audit row, 32 hexadecimal digits")
+	q, err := q.Checked()
+	if err != nil {
+		return AuditPage{}, err
 	}
-	q.Limit = Page{Limit: q.Limit}.size()
 	page, err := s.Store.Audits(ctx, projectID, q)
 	return page, storeError(err)
+}
+
+// Checked returns q with its limit clamped like that of any list, and CodeInvalidParameter
+// if After is no ID of a row.
+func (q AuditQuery) Checked() (AuditQuery, error) {
+	if q.After != "" && !auditID.MatchString(q.After) {
+		return q, FieldErrorf(CodeInvalidParameter, "marker", "expected the id of an audit row, 32 hexadecimal digits")
+	}
+	q.Limit = Page{Limit: q.Limit}.size()
+	return q, nil
 }

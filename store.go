@@ -34,7 +34,8 @@ func (*PermissionGroup) record() {}
 // Audit says who changed what. It is written in the same transaction as the change.
 type Audit struct {
 	ID        string // assigned by the store, sorts by time
-	ProjectID string // empty for changes to users and projects
+	ProjectID string // empty for changes of the identity calls
+	AccountID string // whose users, projects, roles and access keys those changed; else empty
 	Time      time.Time
 	Action    Permission
 	Resource  string // "certificate/<id>", "domain/<id>", ...
@@ -47,9 +48,10 @@ type Audit struct {
 
 // AuditQuery asks for a page of audit rows.
 type AuditQuery struct {
-	Resource string // exact, such as "certificate/<id>"; empty: of everything
-	After    string // ID of a row: those older than it; empty: from the newest on
-	Limit    int    // how many rows at most
+	AccountID string // exact, like Audit.AccountID: empty for what is in a project
+	Resource  string // exact, such as "certificate/<id>"; empty: of everything
+	After     string // ID of a row: those older than it; empty: from the newest on
+	Limit     int    // how many rows at most
 }
 
 // AuditPage is a part of the audit, newest first.

@@ -91,6 +91,7 @@ func TestSignedByAccessKeys(t *testing.T) {
 	boss.put(roles+"/creator", nil).ok(204)
 	boss.get(roles).ok(200)
 	boss.get(w.url + "/v3/roles").ok(200)
+	boss.get(w.url + "/v3/audit?limit=2").ok(200)
 	boss.delete(w.url + "/v3/roles/creator").ok(409)
 	made := boss.post(w.url+keys, obj{"credential": obj{"user_id": olga, "description": "CI"}}).ok(201).object()["credential"].(obj)
 
@@ -104,6 +105,7 @@ func TestSignedByAccessKeys(t *testing.T) {
 	hers.get(w.url + "/v3/projects?name=north").ok(200)
 	hers.get(w.url + "/v3/auth/domains").ok(200)
 	hers.get(w.url + keys).ok(200)
+	hers.get(w.url + "/v3/audit").ok(403)
 	hers.post(w.url+"/v3/users", obj{"user": obj{"name": "eve", "password": "a long password"}}).ok(403)
 
 	spare := hers.post(w.url+keys, obj{"credential": obj{}}).ok(201).object()["credential"].(obj)

@@ -13,7 +13,8 @@ import (
 )
 
 // Administration. The exported methods check no permission: they are for whoever runs the
-// process, and for the identity calls, which do. by is the person the audit row names.
+// process, and for the identity calls, which do. by is the person the audit row names, whose
+// account can read it.
 
 // ErrNameTaken means that the account has a user, project or role of that name.
 var ErrNameTaken = errors.New("the name is taken")
@@ -134,7 +135,7 @@ func lookup(what, id string, err error) error {
 func (a *IAM) commit(ctx context.Context, by lacre.Caller, action lacre.Permission, resource string, tx lacre.Tx) (int64, error) {
 	tx.Audit = lacre.Audit{
 		Time: a.now().UTC(), Action: action, Resource: resource, Detail: tx.Audit.Detail,
-		UserID: by.UserID, UserName: by.UserName, Source: by.Source, RequestID: by.RequestID,
+		AccountID: by.AccountID, UserID: by.UserID, UserName: by.UserName, Source: by.Source, RequestID: by.RequestID,
 	}
 	return a.users.Commit(ctx, tx)
 }

@@ -63,7 +63,8 @@ func (a *IAM) Bootstrap(ctx context.Context, save func(Credentials) error) (crea
 	}
 	tx := lacre.Tx{Put: []lacre.Record{project, projectName(project), user, userName(user), key}}
 	// The claim of the project's name decides between nodes that start at once.
-	_, err = a.commit(ctx, lacre.Caller{UserName: "bootstrap"}, createdProject, "project/"+project.ID, tx)
+	by := lacre.Caller{UserName: "bootstrap", AccountID: project.AccountID}
+	_, err = a.commit(ctx, by, createdProject, "project/"+project.ID, tx)
 	if _, faster := errors.AsType[*lacre.ConflictError](err); faster {
 		return false, nil
 	}

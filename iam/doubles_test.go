@@ -76,6 +76,13 @@ func (f *faulty) AccessKey(ctx context.Context, id string) (*lacre.AccessKey, er
 	return f.backing.AccessKey(ctx, id)
 }
 
+func (f *faulty) Audits(ctx context.Context, projectID string, q lacre.AuditQuery) (lacre.AuditPage, error) {
+	if err := f.failure(); err != nil {
+		return lacre.AuditPage{}, err
+	}
+	return f.backing.Audits(ctx, projectID, q)
+}
+
 func (f *faulty) Revoked(ctx context.Context, id string) (bool, error) {
 	if err := f.failure(); err != nil {
 		return false, err

@@ -67,7 +67,7 @@ func levelOf(status int) slog.Level {
 // statusOf gives each code its HTTP status. What has no code is our fault.
 func statusOf(err error) int {
 	switch lacre.CodeOf(err) {
-	case lacre.CodeMalformed, lacre.CodeMissing, lacre.CodeInvalidField:
+	case lacre.CodeMalformed, lacre.CodeMissing, lacre.CodeInvalidField, lacre.CodeInvalidParameter:
 		return http.StatusBadRequest
 	case codeSignIn, lacre.CodeTokenMissing, lacre.CodeTokenExpired, lacre.CodeTokenInvalid,
 		lacre.CodeSignature, lacre.CodeSignatureExpired, lacre.CodeKeyUnknown, lacre.CodeKeyLocked:

@@ -38,6 +38,8 @@ type Users interface {
 	AccessKeys(ctx context.Context, userID string) ([]*lacre.AccessKey, error)
 	PermissionGroup(ctx context.Context, account string, name lacre.Role) (*lacre.PermissionGroup, error)
 	PermissionGroups(ctx context.Context, account string) ([]*lacre.PermissionGroup, error)
+	// Audits returns rows of a project, or those of no project if it is empty.
+	Audits(ctx context.Context, projectID string, q lacre.AuditQuery) (lacre.AuditPage, error)
 	Commit(ctx context.Context, tx lacre.Tx) (int64, error)
 	// Revoke refuses a token id until its token has expired anyway.
 	Revoke(ctx context.Context, tokenID string, until time.Time) error

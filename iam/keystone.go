@@ -268,7 +268,7 @@ func (k *Keystone) adopt(ctx context.Context, t *keystoneToken, by *lacre.Caller
 		}},
 		Audit: lacre.Audit{
 			Time: now, Action: createdProject, Resource: "project/" + t.Project.ID, Detail: "a project of keystone was seen first",
-			UserID: by.UserID, UserName: by.UserName,
+			AccountID: by.AccountID, UserID: by.UserID, UserName: by.UserName,
 		},
 	})
 	if _, exists := errors.AsType[*lacre.ConflictError](err); err == nil || exists { // another node was faster

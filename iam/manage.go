@@ -17,6 +17,7 @@ func (a *IAM) administration(mux *http.ServeMux) {
 	mux.HandleFunc("PATCH /v3/users/{user_id}", a.answering(a.changeUser))
 	mux.HandleFunc("DELETE /v3/users/{user_id}", a.answering(a.removeUser))
 	mux.HandleFunc("POST /v3/users/{user_id}/password", a.answering(a.changeOwnPassword))
+	mux.HandleFunc("GET /v3/audit", a.answering(a.listAudits))
 	mux.HandleFunc("GET /v3/roles", a.answering(a.listRoles))
 	mux.HandleFunc("POST /v3/roles", a.answering(a.addRole))
 	mux.HandleFunc("DELETE /v3/roles/{role_id}", a.answering(a.removeRole))

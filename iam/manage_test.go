@@ -325,7 +325,7 @@ func TestAdministrationIsAudited(t *testing.T) {
 	o := newOffice(t)
 	o.clock.Advance(time.Second)
 	o.call(t, o.boss, "PATCH", "/v3/users/"+o.alice.ID, `{"user":{"password":"canary password"}}`, 200, nil)
-	page, err := o.store.Audits(t.Context(), "", lacre.AuditQuery{Limit: 1})
+	page, err := o.store.Audits(t.Context(), "", lacre.AuditQuery{AccountID: o.ada.AccountID, Limit: 1})
 	fatal(t, err)
 	got := page.Audits[0]
 	if got.Action != "iam:users:setPassword" || got.UserName != "ada" || got.Source != "192.0.2.10" || got.Resource != "user/"+o.alice.ID || len(got.RequestID) != 32 {

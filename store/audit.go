@@ -38,7 +38,7 @@ func (s *Store) auditOp(a lacre.Audit) (clientv3.Op, error) {
 		return clientv3.Op{}, err
 	}
 	payload, err := encoding.Marshal(auditShape{a.Time, a.Action, a.Resource, a.Detail,
-		a.UserID, a.UserName, a.Source, a.RequestID})
+		a.UserID, a.UserName, a.Source, a.RequestID, a.AccountID})
 	if err != nil {
 		return clientv3.Op{}, fmt.Errorf("encoding an audit row: %w", err)
 	}

@@ -50,6 +50,7 @@ func (r auditRow) audit(projectID string) (lacre.Audit, error) {
 	err = read(r.payload, func(p auditShape) {
 		a.Time, a.Action, a.Resource, a.Detail = p.Time, p.Action, p.Resource, p.Detail
 		a.UserID, a.UserName, a.Source, a.RequestID = p.UserID, p.UserName, p.Source, p.RequestID
+		a.AccountID = p.AccountID
 	})
 	return a, err
 }
@@ -149,7 +150,7 @@ func (r *auditReader) take(ctx context.Context, row auditRow) bool {
 	switch {
 	case err != nil:
 		r.leaveOut(ctx, row.digits, err)
-	case r.query.Resource == "" || r.query.Resource == a.Resource:
+	case r.query.AccountID == a.AccountID && (r.query.Resource == "" || r.query.Resource == a.Resource):
 		r.page.Audits = append(r.page.Audits, a)
 	default:
 		if r.passed++; r.passed == auditsPassed {

@@ -170,6 +170,7 @@ type auditShape struct {
 	UserName  string           `cbor:"6,keyasint"`
 	Source    string           `cbor:"7,keyasint"`
 	RequestID string           `cbor:"8,keyasint"`
+	AccountID string           `cbor:"9,keyasint,omitempty"`
 }
 
 // auditPackShape is many audit rows, stored at the key of the newest.

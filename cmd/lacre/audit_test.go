@@ -76,7 +76,7 @@ func listed(t *testing.T, dir string, limit int) []json.RawMessage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := s.audits(t.Context(), "", limit)
+	rows, err := readAudits(s.projectAudits).audits(t.Context(), "", limit)
 	if err != nil {
 		t.Fatal(err)
 	}

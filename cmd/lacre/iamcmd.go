@@ -47,6 +47,7 @@ it; everybody may change the own password and manage own access keys.`,
 		group("role", "Manage roles: named sets of permissions", createRoleCommand(s), listRolesCommand(s), deleteRoleCommand(s)),
 		group("key", "Manage access keys (AK/SK)", createKeyCommand(s), listKeysCommand(s), switchKeyCommand(s, "disable", "inactive"),
 			switchKeyCommand(s, "enable", "active"), deleteKeyCommand(s)),
+		accountAuditCommand(s),
 	)
 	return cmd
 }
