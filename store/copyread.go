@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"log/slog"
 
 	bolt "go.etcd.io/bbolt"
@@ -35,6 +36,7 @@ func (copyEngine) close() error { return nil }
 func (copyEngine) status(context.Context) (*clientv3.StatusResponse, error) {
 	return nil, errReadOnly
 }
+func (copyEngine) snapshot(context.Context) (io.ReadCloser, error) { return nil, errReadOnly }
 
 // copyKV reads a copy in the language of etcd: gets of one key or of a range of keys of one
 // kind, alone or many in one transaction.

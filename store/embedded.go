@@ -220,6 +220,10 @@ func (e *embedded) status(ctx context.Context) (*clientv3.StatusResponse, error)
 	return e.client.Status(ctx, "")
 }
 
+func (e *embedded) snapshot(ctx context.Context) (io.ReadCloser, error) {
+	return e.client.Snapshot(ctx)
+}
+
 // close keeps the directory locked if etcd does not let go of its files. Nobody writes any
 // more: what the copy holds when it has caught up is all there is.
 func (e *embedded) close() error {

@@ -39,7 +39,7 @@ func External(ctx context.Context, c ExternalConfig) (*Store, error) {
 		return nil, errors.New("opening the store: no etcd endpoints")
 	}
 	s := newStore(c.Log, c.Now, c.Random)
-	client, err := clientv3.New(clientv3.Config{
+	config := clientv3.Config{
 		Context:              s.life,
 		Endpoints:            c.Endpoints,
 		TLS:                  c.TLS,
@@ -53,11 +53,12 @@ func External(ctx context.Context, c ExternalConfig) (*Store, error) {
 		BackoffWaitBetween: 100 * time.Millisecond,
 		DialOptions:        []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},
 		Logger:             newZap(s.log, zap.WarnLevel, s.died),
-	})
+	}
+	client, err := clientv3.New(config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)
 	}
-	s.connect(client, external{client})
+	s.connect(client, external{client, config})
 	s.maxOps = defaultMaxOps
 	if c.MaxOps > 0 {
 		s.maxOps = c.MaxOps
@@ -95,12 +96,15 @@ func newStore(log *slog.Logger, now func() time.Time, random io.Reader) *Store {
 // connect gives a store its engine. The parts of the client are kept, not the client:
 // tests put faults between.
 func (s *Store) connect(client *clientv3.Client, e engine) {
-	s.kv, s.watcher, s.lease, s.maintenance, s.engine = client.KV, client.Watcher, client.Lease, client.Maintenance, e
+	s.kv, s.watcher, s.lease, s.engine = client.KV, client.Watcher, client.Lease, e
 	s.close = sync.OnceValue(s.stop)
 }
 
 // external is the engine of a cluster: others look after its disks.
-type external struct{ client *clientv3.Client }
+type external struct {
+	client *clientv3.Client
+	config clientv3.Config // as the client was made with
+}
 
 // room has nothing to say: a cluster refuses by its quota, see explain.
 func (e external) room() error { return nil }

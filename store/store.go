@@ -27,12 +27,11 @@ var errClosed = errors.New("the store is closed")
 
 // Store is an open store. Make one with Embedded or External.
 type Store struct {
-	kv          clientv3.KV
-	watcher     clientv3.Watcher
-	lease       clientv3.Lease
-	maintenance clientv3.Maintenance // for Backup
-	engine      engine
-	maxOps      int // most operations in one transaction
+	kv      clientv3.KV
+	watcher clientv3.Watcher
+	lease   clientv3.Lease
+	engine  engine
+	maxOps  int // most operations in one transaction
 	// alone is an etcd of one member in this process. It answers a write after applying
 	// it, so what it has applied is all that was ever acknowledged: a local read is as
 	// linearizable as one that goes through raft, and does not queue behind an fsync.
@@ -59,6 +58,8 @@ type engine interface {
 	// room says why nothing should be written now, nil when writing is fine.
 	room() error
 	status(ctx context.Context) (*clientv3.StatusResponse, error)
+	// snapshot is one of all that was acknowledged before, see Backup.
+	snapshot(ctx context.Context) (io.ReadCloser, error)
 	close() error
 }
 

@@ -23,8 +23,8 @@ func backupCommand(env map[string]string) *cobra.Command {
 		Long: `Backup writes all that a running lacre has stored to FILE, or to stdout for -, as of one moment
 and while changes go on. FILE must not exist yet, and its file system has to know hard links (where it
 does not, 'lacre backup - > FILE' does it). It has the form of etcd's own snapshots: 'lacre
-restore' takes it, and 'etcdutl snapshot restore' does for an external cluster. Private keys are sealed
-in it; the master key is not in it, and has to be kept elsewhere.
+restore' takes it, and 'etcdutl snapshot restore' does for an external cluster of etcd 3.7 or newer.
+Private keys are sealed in it; the master key is not in it, and has to be kept elsewhere.
 
 It is for whoever owns the data directory, on the machine that lacre runs on.`,
 		Example: `  lacre backup /backups/lacre-$(date +%F).db --data-dir /var/lib/lacre
