@@ -50,13 +50,9 @@ func (s *Service) Rollout(ctx context.Context, by Caller, projectID, id string) 
 	if err := s.allow(ctx, by, projectID, CanGetCertificate); err != nil {
 		return nil, err
 	}
-	c, err := s.certificate(ctx, projectID, id)
+	c, v, err := s.inForce(ctx, projectID, id)
 	if err != nil {
 		return nil, err
-	}
-	v, err := s.Store.Version(ctx, projectID, id, c.Version)
-	if _, damaged := errors.AsType[*UnreadableError](err); err != nil && !damaged {
-		return nil, storeError(err)
 	}
 	r, err := s.rollout(ctx, c, s.boundIn(ctx, c))
 	if err != nil || v == nil { // a damaged version no node serves, and each says so
@@ -67,6 +63,26 @@ func (s *Service) Rollout(ctx context.Context, by Caller, projectID, id string) 
 		p.Presented = p.State == StateServing && v.Revision > p.Since
 	}
 	return r, nil
+}
+
+// inForce returns a certificate and its current version, nil if that cannot be read. A
+// version that is not there was pushed out, or deleted with its certificate, meanwhile: what
+// took its place is looked at.
+func (s *Service) inForce(ctx context.Context, projectID, id string) (c *Certificate, v *Version, err error) {
+	for range 3 {
+		if c, err = s.certificate(ctx, projectID, id); err != nil {
+			return nil, nil, err
+		}
+		v, err = s.Store.Version(ctx, projectID, id, c.Version)
+		_, damaged := errors.AsType[*UnreadableError](err)
+		switch {
+		case err == nil || damaged:
+			return c, v, nil
+		case !errors.Is(err, ErrNotStored):
+			return nil, nil, storeError(err)
+		}
+	}
+	return c, nil, nil
 }
 
 // rollout is Rollout without what the version says.

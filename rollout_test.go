@@ -272,3 +272,36 @@ func TestLastLook(t *testing.T) {
 		}
 	}
 }
+
+// TestRolloutOfWhatChanges: between its two reads the version may be pushed out, or go with its
+// certificate.
+func TestRolloutOfWhatChanges(t *testing.T) {
+	w := newWorld(t, func(c *lacre.Config) { c.History, c.Roster = 1, &roster{} })
+	c := w.create(w.upload("web_cert", "www.a.test"))
+	next := w.upload("web_cert", "www.a.test")
+	meanwhile := func(change func()) {
+		w.tap.onRead(func(r lacre.Record) error {
+			if _, ok := r.(*lacre.Version); ok {
+				w.tap.onRead(nil)
+				change()
+			}
+			return nil
+		})
+	}
+	meanwhile(func() { w.modify(c.ID, next) })
+	if r := w.rollout(c); r.Certificate.Version != 2 {
+		t.Errorf("modified meanwhile: got version %d, want 2", r.Certificate.Version)
+	}
+	w.tap.onRead(func(r lacre.Record) error {
+		if v, ok := r.(*lacre.Version); ok {
+			return fmt.Errorf("version %d: %w", v.Number, lacre.ErrNotStored)
+		}
+		return nil
+	})
+	if r := w.rollout(c); r.Certificate.Version != 2 { // as one that is damaged
+		t.Errorf("a version that is lost: got version %d, want 2", r.Certificate.Version)
+	}
+	meanwhile(func() { w.ok(w.DeleteCertificate(t.Context(), w.admin, w.project, c.ID, lacre.WriteOptions{})) })
+	_, err := w.Rollout(t.Context(), w.admin, w.project, c.ID)
+	wantCode(t, err, lacre.CodeCertificateNotFound)
+}
