@@ -51,6 +51,7 @@ type target struct {
 	User     string
 	Password string // from the environment or credentials.json only, never a flag
 	Token    string
+	Identity bool // for identity calls, which need neither a project nor a role in one
 }
 
 func (t *target) flags(f *pflag.FlagSet) {
@@ -73,7 +74,12 @@ func (t *target) complete(env map[string]string) error {
 			return err
 		}
 	}
-	if t.APIURL == "" || t.Project == "" || t.Token == "" && (t.User == "" || t.Password == "") {
+	known := t.APIURL != "" && (t.Token != "" || t.User != "" && t.Password != "")
+	switch {
+	case t.Identity && !known:
+		return hinted{usagef("no API address or credentials"),
+			"give --data-dir, or LACRE_API_URL, LACRE_DOMAIN_NAME, LACRE_USER and LACRE_PASSWORD (or LACRE_TOKEN)"}
+	case !t.Identity && (!known || t.Project == ""):
 		return hinted{usagef("no API address, project or credentials"),
 			"give --data-dir, or LACRE_API_URL, LACRE_PROJECT_ID, LACRE_DOMAIN_NAME, LACRE_USER and LACRE_PASSWORD (or LACRE_TOKEN)"}
 	}
@@ -145,14 +151,15 @@ func connect(ctx context.Context, t target, talk io.Writer) (*client, error) {
 	return c, c.login(ctx, t)
 }
 
-// login asks for a token scoped to the project (IAM: POST /v3/auth/tokens).
+// login asks for a token, scoped to the project unless it is for identity calls (IAM: POST
+// /v3/auth/tokens).
 func (c *client) login(ctx context.Context, t target) error {
 	user := map[string]any{"name": t.User, "password": t.Password, "domain": map[string]any{"name": t.Account}}
-	body := map[string]any{"auth": map[string]any{
-		"identity": map[string]any{"methods": []string{"password"}, "password": map[string]any{"user": user}},
-		"scope":    map[string]any{"project": map[string]any{"id": t.Project}},
-	}}
-	header, err := c.do(ctx, http.MethodPost, c.base+"/v3/auth/tokens", body, nil)
+	auth := map[string]any{"identity": map[string]any{"methods": []string{"password"}, "password": map[string]any{"user": user}}}
+	if !t.Identity {
+		auth["scope"] = map[string]any{"project": map[string]any{"id": t.Project}}
+	}
+	header, err := c.do(ctx, http.MethodPost, c.base+"/v3/auth/tokens", map[string]any{"auth": auth}, nil)
 	if err != nil {
 		return fmt.Errorf("logging in as %s: %w", t.User, err)
 	}

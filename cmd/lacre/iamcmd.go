@@ -23,7 +23,7 @@ import (
 // LACRE_NEW_PASSWORD, a prompt or standard input, and never from an argument, which others
 // can read.
 func iamCommand(env map[string]string) *cobra.Command {
-	s := &session{env: env}
+	s := &session{env: env, target: target{Identity: true}}
 	cmd := &cobra.Command{
 		Use:   "iam",
 		Short: "Manage users, projects, roles and access keys",

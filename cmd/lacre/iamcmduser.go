@@ -142,6 +142,9 @@ func (s *session) granting(use, short, method string) *cobra.Command {
 				return err
 			}
 			projectID := s.target.Project
+			if in == "" && projectID == "" {
+				return hinted{usagef("no project"), "give --project, or --project-id"}
+			}
 			if in != "" {
 				if projectID, err = s.resolve(cmd.Context(), "project", in); err != nil {
 					return err
