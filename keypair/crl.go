@@ -73,7 +73,7 @@ func ParseCRLs(text string, roots []*x509.Certificate, now time.Time) ([]*CRL, e
 
 // crlBytes takes the lists out of their wrapping.
 func crlBytes(text string) ([][]byte, error) {
-	blocks, err := readBlocksUpTo(maxCRLText, fieldCRL, text)
+	blocks, err := readBlocksUpTo(maxCRLText, maxRoots, fieldCRL, text)
 	if err != nil {
 		return nil, err
 	}

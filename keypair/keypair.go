@@ -63,7 +63,8 @@ const (
 // one signature check for each of maxBlocks certificates with keys of maxRSABits.
 const (
 	maxText       = 256 << 10 // bytes in one field
-	maxBlocks     = 12        // PEM blocks in one field
+	maxBlocks     = 12        // PEM blocks in a certificate's or key's field
+	maxRoots      = 64        // trust roots, and revocation lists in one upload
 	maxChain      = 10        // certificates to send, the leaf included
 	maxSANs       = 1000      // subject alternative names in the leaf
 	minRSABits    = 2048      // CA/Browser Forum Baseline Requirements 6.1.5

@@ -19,12 +19,14 @@ type block struct {
 // attributes. Line breaks may be CRLF, the two characters \n, spaces, or lost, which is
 // unambiguous since neither dashes, blanks nor backslashes are base64. A damaged block
 // is refused; encoding/pem would pass over it in silence and look for line breaks.
-func readBlocks(field, text string) ([]block, error) { return readBlocksUpTo(maxText, field, text) }
+func readBlocks(field, text string) ([]block, error) {
+	return readBlocksUpTo(maxText, maxBlocks, field, text)
+}
 
-// readBlocksUpTo is readBlocks with another bound on the length of text.
-func readBlocksUpTo(most int, field, text string) ([]block, error) {
-	if len(text) > most {
-		return nil, refuse(Invalid, field, "the text is %d bytes long, more than %d", len(text), most)
+// readBlocksUpTo is readBlocks with other bounds on the length of text and the number of blocks.
+func readBlocksUpTo(bytes, most int, field, text string) ([]block, error) {
+	if len(text) > bytes {
+		return nil, refuse(Invalid, field, "the text is %d bytes long, more than %d", len(text), bytes)
 	}
 	if strings.Contains(text, `\`) {
 		text = strings.NewReplacer(`\r`, "\r", `\n`, "\n").Replace(text)
@@ -35,8 +37,8 @@ func readBlocksUpTo(most int, field, text string) ([]block, error) {
 		if !found {
 			return blocks, nil
 		}
-		if len(blocks) == maxBlocks {
-			return nil, refuse(Invalid, field, "there are more than %d PEM blocks", maxBlocks)
+		if len(blocks) == most {
+			return nil, refuse(Invalid, field, "there are more than %d PEM blocks", most)
 		}
 		b, rest, fault := readBlock(after)
 		if fault != "" {

@@ -23,7 +23,7 @@ func ParseSM2TrustRoots(pem string, now time.Time) ([]*x509.Certificate, error) 
 }
 
 func (r role) trustRoots(pem string, now time.Time) ([]*x509.Certificate, error) {
-	blocks, err := readBlocks(fieldRoots, pem)
+	blocks, err := readBlocksUpTo(maxText, maxRoots, fieldRoots, pem)
 	if err != nil {
 		return nil, err
 	}
