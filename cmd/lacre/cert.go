@@ -33,10 +33,18 @@ type certificate struct {
 	UpdateTime         time.Time `json:"update_time"`
 }
 
-const certHeader = "ID\tNAME\tTYPE\tALGORITHM\tSAN\tNOT AFTER\tSERIAL"
+const (
+	listedHeader = "ID\tNAME\tTYPE\tALGORITHM\tSAN\tNOT AFTER"
+	certHeader   = listedHeader + "\tSERIAL"
+)
 
-func (c certificate) row() []string {
-	return []string{c.ID, c.Name, c.Type, c.AlgorithmType, strings.Join(c.SAN, ","), c.NotAfter.Format(time.RFC3339), cmp.Or(c.SerialNumber, "-")}
+func (c certificate) row() []string { return append(listedCertificate(c).row(), cmp.Or(c.SerialNumber, "-")) }
+
+// listedCertificate is a certificate as lists have it, without what is shown of one alone.
+type listedCertificate certificate
+
+func (c listedCertificate) row() []string {
+	return []string{c.ID, c.Name, c.Type, c.AlgorithmType, strings.Join(c.SAN, ","), c.NotAfter.Format(time.RFC3339)}
 }
 
 // certCommand groups the commands over the certificate API.
@@ -96,6 +104,8 @@ type pemFiles struct {
 	sm2               bool
 	signCert, signKey string
 	staple            string
+	noCA              bool // the CAs there are go
+	dryRun            bool
 }
 
 func (p *pemFiles) flags(cmd *cobra.Command) {
@@ -103,6 +113,7 @@ func (p *pemFiles) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.key, "key", "", "PEM file with the private key (mandatory)")
 	cmd.Flags().StringVar(&p.ca, "ca", "", "PEM file with the CAs that client certificates must chain to")
 	cmd.Flags().StringVar(&p.staple, "ocsp-staple", "", "DER file with an OCSP response about the leaf")
+	cmd.Flags().BoolVar(&p.dryRun, "dry-run", false, "check and warn, and change nothing")
 	cmd.Flags().BoolVar(&p.sm2, "sm2", false, "SM2: --cert and --key are the encryption pair, --sign-cert and --sign-key the signing pair")
 	cmd.Flags().StringVar(&p.signCert, "sign-cert", "", "PEM file with the signing certificate (with --sm2)")
 	cmd.Flags().StringVar(&p.signKey, "sign-key", "", "PEM file with the private key of the signing certificate (with --sm2)")
@@ -114,6 +125,8 @@ func (p *pemFiles) check() error {
 		return usagef("--cert and --key are mandatory")
 	case p.sm2 && (p.signCert == "" || p.signKey == ""):
 		return usagef("--sign-cert and --sign-key are mandatory with --sm2")
+	case p.noCA && p.ca != "":
+		return usagef("--ca and --no-ca: expected one of them")
 	case !p.sm2 && p.signCert+p.signKey != "":
 		return usagef("--sign-cert and --sign-key are only for --sm2")
 	}
@@ -125,6 +138,9 @@ func (p *pemFiles) body(name string) (map[string]any, error) {
 	body := map[string]any{"name": name}
 	if p.sm2 {
 		body["algorithm_type"] = "SM2"
+	}
+	if p.noCA {
+		body["trusted_root_ca"] = ""
 	}
 	for field, path := range map[string]string{
 		"cert_content": p.cert, "private_key": p.key, "trusted_root_ca": p.ca,
@@ -168,7 +184,7 @@ func createCommand(s *session) *cobra.Command {
 			if instance != "" {
 				body["type"], body["instance_id"] = "instance", instance
 			}
-			return s.show(cmd, http.MethodPost, "/certificates", body)
+			return s.write(cmd, http.MethodPost, "/certificates", files.dryRun, body)
 		}),
 	}
 	files.flags(cmd)
@@ -182,6 +198,9 @@ func modifyCommand(s *session) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use: "modify ID|NAME", Short: "Replace a certificate's content; it is served when the command returns", Args: cobra.ExactArgs(1),
+		Long: `Modify replaces the content of a certificate: leaf, chain and key, and the CAs of its clients
+with --ca (they stay without it, --no-ca drops them). The node that answers serves it when the
+command returns; 'lacre cert rollout' tells of the others.`,
 		Example: `  lacre cert modify web_cert --data-dir ./data --cert fullchain.pem --key key.pem
   lacre cert modify sm2_cert --data-dir ./data --sm2 --cert enc.pem --key enc.key --sign-cert sign.pem --sign-key sign.key`,
 		RunE: s.with(files.check, func(cmd *cobra.Command, args []string) error {
@@ -196,10 +215,11 @@ func modifyCommand(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(cmd, http.MethodPut, "/certificates/"+old.ID, body)
+			return s.write(cmd, http.MethodPut, "/certificates/"+old.ID, files.dryRun, body)
 		}),
 	}
 	files.flags(cmd)
+	cmd.Flags().BoolVar(&files.noCA, "no-ca", false, "drop the CAs that client certificates must chain to")
 	cmd.Flags().StringVar(&name, "name", "", "new name (default: unchanged)")
 	return cmd
 }
@@ -238,11 +258,11 @@ func listCommand(s *session) *cobra.Command {
 		Use: "list", Short: "List certificates, newest first", Args: cobra.NoArgs,
 		Example: `  lacre cert list --data-dir ./data -o json`,
 		RunE: s.with(nil, func(cmd *cobra.Command, _ []string) error {
-			raw, certs, err := s.list(cmd.Context(), url.Values{"instance_id": {instance}, "name": {name}})
+			raw, _, err := s.list(cmd.Context(), url.Values{"instance_id": {instance}, "name": {name}})
 			if err != nil {
 				return err
 			}
-			return s.print(cmd, raw, certHeader, rowsOf(certs)...)
+			return printList[listedCertificate](cmd, s, raw, listedHeader)
 		}),
 	}
 	cmd.Flags().StringVar(&instance, "instance-id", "", "only those usable in this instance (default: all)")
@@ -288,6 +308,15 @@ func (s *session) find(ctx context.Context, which string) (*certificate, error) 
 		return nil, fmt.Errorf("no certificate is called %s", which)
 	}
 	return nil, hinted{fmt.Errorf("%d certificates are called %s", len(certs), which), "use the id; see 'lacre cert list'"}
+}
+
+// write is show of a call that changes something, unless it is a dry run.
+func (s *session) write(cmd *cobra.Command, method, path string, dryRun bool, body any) error {
+	if dryRun {
+		path += "?dry_run=true"
+		fmt.Fprintln(cmd.ErrOrStderr(), "dry run: nothing is changed; this is what it would be")
+	}
+	return s.show(cmd, method, path, body)
 }
 
 // show calls the API and prints the certificate it answers with.

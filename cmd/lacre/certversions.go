@@ -80,11 +80,7 @@ func rollbackCommand(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path := fmt.Sprintf("/certificates/%s/rollback?dry_run=%t", c.ID, dryRun)
-			if dryRun {
-				fmt.Fprintln(cmd.ErrOrStderr(), "dry run: nothing is changed; this is what it would be")
-			}
-			return s.show(cmd, http.MethodPost, path, map[string]int{"version_id": number})
+			return s.write(cmd, http.MethodPost, "/certificates/"+c.ID+"/rollback", dryRun, map[string]int{"version_id": number})
 		}),
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check and warn, and change nothing")

@@ -32,7 +32,7 @@ func TestCommandTables(t *testing.T) {
 	id := strings.Repeat("0", 32)
 	for command, cells := range map[string]int{
 		"audit --limit 1": 6, "explain www.a.test": 22,
-		"cert list": 6, "cert show " + id: 5, "cert versions " + id: 4, "cert rollout " + id: 5, "cert crl show " + id: 4,
+		"iam audit --limit 1": 6, "cert list": 5, "cert show " + id: 5, "cert versions " + id: 4, "cert rollout " + id: 5, "cert crl show " + id: 4,
 		"iam user list": 2, "iam project list": 2, "iam role list": 2, "iam key list": 4,
 	} {
 		args := append(strings.Fields(command), "--api-url", api.URL, "--project-id", "p")
