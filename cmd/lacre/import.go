@@ -90,6 +90,9 @@ func (im *importing) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := im.chooseInstance(cmd.Context()); err != nil { // before anything is uploaded
+		return err
+	}
 	if im.held, err = im.holdings(cmd.Context()); err != nil {
 		return err
 	}

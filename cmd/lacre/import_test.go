@@ -227,6 +227,18 @@ func TestImportReplacesNothingByWhatIsOlder(t *testing.T) {
 	}
 }
 
+// TestImportBindsIntoOneInstance: which of several is asked before anything is uploaded.
+func TestImportBindsIntoOneInstance(t *testing.T) {
+	n := inProcess(t, t.TempDir(), time.Now)
+	w := visitLacre(t, n.cfg.DataDir)
+	w.ask("POST", "/instances", map[string]any{"instance_name": "another"}, 200, 201)
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), []string{"import", pairs(t, 1), "--data-dir", n.cfg.DataDir, "--bind"}, nil, &stdout, &stderr)
+	if code != exitUsage || stdout.Len() > 0 || !strings.Contains(stderr.String(), "--instance-id: the project has not just one instance") || w.certificates() > 0 {
+		t.Errorf("got exit code %d and %d certificates\n%s%s", code, w.certificates(), &stdout, &stderr)
+	}
+}
+
 // TestImportNeverSwitchesVerificationOff: a domain that verifies clients keeps doing so,
 // whatever the files say.
 func TestImportNeverSwitchesVerificationOff(t *testing.T) {

@@ -35,9 +35,6 @@ func (b *binder) groupsPath() string {
 // load reads which domains and groups there are.
 func (b *binder) load(ctx context.Context) error {
 	b.domains, b.group = map[string]*boundDomain{}, cmp.Or(b.group, "imported")
-	if err := b.chooseInstance(ctx); err != nil {
-		return err
-	}
 	const limit = 500
 	for offset := 0; ; offset += limit {
 		var page struct {
@@ -90,8 +87,8 @@ func (b *binder) know(g heldGroup) {
 }
 
 // chooseInstance takes the only instance of the project unless one was named.
-func (b *binder) chooseInstance(ctx context.Context) error {
-	if b.instance != "" {
+func (im *importing) chooseInstance(ctx context.Context) error {
+	if !im.bind || im.instance != "" {
 		return nil
 	}
 	var list struct {
@@ -99,13 +96,13 @@ func (b *binder) chooseInstance(ctx context.Context) error {
 			ID string `json:"id"`
 		} `json:"instances"`
 	}
-	if _, err := b.patient(ctx, http.MethodGet, "/instances?limit=2", nil, nil, &list); err != nil {
+	if _, err := im.patient(ctx, http.MethodGet, "/instances?limit=2", nil, nil, &list); err != nil {
 		return err
 	}
 	if len(list.Instances) != 1 {
 		return usagef("--instance-id: the project has not just one instance; name one")
 	}
-	b.instance = list.Instances[0].ID
+	im.instance = list.Instances[0].ID
 	return nil
 }
 
