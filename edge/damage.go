@@ -77,16 +77,22 @@ func numberOf(bad *lacre.UnreadableError) int {
 	return 0
 }
 
-// markCertificate notes that the newest version of c cannot be read or opened.
+// markCertificate notes that the newest version of c cannot be read or opened. What was dropped
+// while it was read is of no concern any more.
 func (h *holdings) markCertificate(c *served, revision int64, number int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.certificates[c.key] != c {
+		return
+	}
 	h.markAs("certificate/"+c.key.id, damage{err: err, certificate: c, revision: revision, number: number})
 }
 
 // markRevocations marks damaged lists that are of concern here, unless newer ones are in force.
 func (h *holdings) markRevocations(of certificateKey, err error, at int64) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	c := h.certificates[of]
-	h.mu.Unlock()
 	if c == nil {
 		return
 	}
@@ -102,11 +108,10 @@ func (h *holdings) listsReadable(of certificateKey, revision int64, last bool) {
 	}
 }
 
-// markAs notes damage for Status and the log. The error says where, never what was in it.
+// markAs notes damage for Status and the log. The error says where, never what was in it. It
+// needs mu.
 func (h *holdings) markAs(what string, d damage) {
 	h.edge.log.Error("damaged; the last good value stays", "what", what, "err", d.err)
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	was := h.damaged[what]
 	if was.number > d.number { // of a newer version
 		d = was

@@ -119,6 +119,27 @@ func TestListsMended(t *testing.T) {
 	h.wantDamaged(t, "mended at 25", 0)
 }
 
+// TestDroppedWhileItIsRead: what nobody needs any more is not damaged for ever.
+func TestDroppedWhileItIsRead(t *testing.T) {
+	h := unbegun(t, goneVersions{})
+	h.mu.Lock()
+	c := h.acquire(certificateKey{"p", "c"})
+	c.refs--
+	h.drop(c)
+	h.mu.Unlock()
+	if err := h.fetchAll(t.Context(), []*served{c}, newer); err != nil {
+		t.Fatal(err)
+	}
+	h.wantDamaged(t, "dropped", 0)
+}
+
+// goneVersions is a feed that has no versions.
+type goneVersions struct{ silent }
+
+func (goneVersions) LatestVersions(_ context.Context, _ string, ids []string) ([]lacre.Latest, error) {
+	return []lacre.Latest{{Err: lacre.ErrNotStored}}, nil
+}
+
 // TestFailuresOfVeryManyProjects: the report has a bound whatever fails, and says of nothing that
 // is left out that it is served.
 func TestFailuresOfVeryManyProjects(t *testing.T) {
