@@ -129,6 +129,17 @@ func (e *Edge) find(ctx context.Context, name string) *site {
 	return e.index.resolve(name)
 }
 
+// know is find of the host of a request: while not everything is loaded the index is not believed
+// about another name than that of the handshake.
+func (f *finder) know(ctx context.Context, hostport string) {
+	if f.over.Load() {
+		return
+	}
+	if host, _, ok := splitHost(hostport); ok {
+		f.look(ctx, host)
+	}
+}
+
 // look returns when the name has been looked up, or everything is loaded, or patience is at
 // its end.
 func (f *finder) look(ctx context.Context, name string) {

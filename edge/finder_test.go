@@ -1,8 +1,11 @@
 package edge_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -173,4 +176,27 @@ func TestInventedNamesDoNotMultiply(t *testing.T) {
 	}
 	w.connect("real.example.com")
 	load()
+}
+
+// TestAnotherNameBeforeEverythingIsLoaded: a connection that was made for one name of a wildcard
+// does not reach the wildcard's upstream under a name that has a domain of its own.
+func TestAnotherNameBeforeEverythingIsLoaded(t *testing.T) {
+	w, _, load := newLoadingWorld(t, func(w *world) {
+		w.claimed("exact.wild.example.com")
+		w.claimed("*.wild.example.com")
+	})
+	c := w.connect("b.wild.example.com")
+	in := bufio.NewReader(c)
+	for _, when := range []string{"loading", "loaded"} {
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: exact.wild.example.com\r\n\r\n")
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if io.Copy(io.Discard, resp.Body); resp.StatusCode != http.StatusMisdirectedRequest {
+			t.Errorf("%s: got %d, want 421", when, resp.StatusCode)
+		}
+		load()
+		load = func() {}
+	}
 }

@@ -78,6 +78,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler)
 	c := r.Context().Value(connContext{}).(*conn)
 	x := newExchange(w, r, c)
 	defer e.finish(x)
+	e.finder.know(r.Context(), r.Host)
 	s, why := e.route(r.Host, &c.handshaken, versionOf(c, r.TLS))
 	if why != "" {
 		misdirected(x, why)
