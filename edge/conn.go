@@ -31,6 +31,7 @@ type conn struct {
 	upgraded atomic.Bool  // it left HTTP (WebSocket)
 	handled  atomic.Bool  // the request on it got to a handler; see answers
 	asking   atomic.Bool  // a request has begun to come in and is not served yet
+	draining atomic.Bool  // net/http reads what is left of a request over HTTP/1, which was answered
 	explicit atomic.Bool  // somebody above set a write deadline of their own
 	extended atomic.Int64 // Unix nanoseconds at which the write deadline was last moved
 	closed   sync.Once
@@ -113,6 +114,15 @@ func (c *conn) SetDeadline(t time.Time) error {
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.release(t)
 	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetReadDeadline is net.Conn's. net/http takes the deadline off before it reads what is left of
+// a request, and would wait for that for ever.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if t.IsZero() && c.draining.Load() {
+		t = time.Now().Add(c.stall)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // release takes note of who decides about the write deadline from now on: whoever set

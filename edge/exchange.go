@@ -3,8 +3,6 @@ package edge
 import (
 	"bufio"
 	"context"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -43,8 +41,8 @@ func newExchange(w http.ResponseWriter, r *http.Request, c *conn) *exchange {
 	c.handled.Store(true)
 	x := &exchange{ResponseWriter: w, in: r, conn: c, control: *http.NewResponseController(w), stall: c.stall, begin: time.Now()}
 	c.asking.Store(false)
-	if r.Body != nil && r.Body != http.NoBody {
-		x.body = &body{ReadCloser: r.Body, of: x}
+	if r.ContentLength != 0 { // over HTTP/2 a request without a body has an empty one
+		x.body = newBody(x, r.Body)
 	}
 	return x
 }
@@ -75,6 +73,7 @@ func (x *exchange) end() {
 		x.cancel(nil)
 	}
 	if b := x.body; b != nil && !aborted && !b.ended.Load() && !b.stalled.Load() {
+		x.conn.draining.Store(x.in.ProtoMajor == 1)
 		_ = x.control.SetReadDeadline(time.Now().Add(x.stall)) // fails on a closed connection only
 	}
 }
@@ -103,8 +102,8 @@ func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
 		x.status = status
 		x.strictTransport()
-		if b := x.body; b != nil && x.in.ProtoMajor == 1 && !b.ended.Load() {
-			b.taken.Store(true)
+		if x.body != nil && x.in.ProtoMajor == 1 {
+			x.body.take()
 		}
 	}
 	x.ResponseWriter.WriteHeader(status)
@@ -176,73 +175,4 @@ func (x *exchange) stop() {
 	if x.writing != nil {
 		x.writing.Stop()
 	}
-}
-
-var errStalled = errors.New("the request body stopped arriving")
-
-// body is a request body whose reads end when nothing arrives for a while.
-type body struct {
-	io.ReadCloser
-	of      *exchange
-	over    <-chan struct{} // closed when the exchange is over
-	reading *time.Timer
-	stalled atomic.Bool // written by the timer
-	broken  atomic.Bool // it could not be read: bad chunks, or another length than declared
-	taken   atomic.Bool // net/http reads the rest itself before it answers over HTTP/1
-	ended   atomic.Bool // read to its end, by the transport's goroutine
-}
-
-// Read is io.Reader's. After its end a body stays at it: the transport asks for more than
-// was declared behind the last piece, when the answer to that may be under way and net/http
-// have closed the body, which is not the end of the transport's connection.
-func (b *body) Read(p []byte) (int, error) {
-	if b.ended.Load() {
-		return 0, io.EOF
-	}
-	b.start()
-	n, err := b.ReadCloser.Read(p)
-	b.reading.Stop()
-	if b.taken.Load() { // what was read may not be what comes next, nor the end be the end
-		b.hold()
-		return 0, http.ErrBodyReadAfterClose
-	}
-	switch {
-	case err == io.EOF:
-		b.ended.Store(true)
-	case err != nil && b.stalled.Load():
-		err = errStalled
-	case err != nil && err != http.ErrBodyReadAfterClose: // closed: nobody wants the rest
-		b.broken.Store(true)
-	}
-	return n, err
-}
-
-// hold keeps a transport from the end that its request cannot have any more, until the answer
-// has been sent: it would close the upstream's connection under that. Where the answer makes no
-// progress the upstream may be waiting for the rest.
-func (b *body) hold() {
-	progress := time.NewTicker(b.of.stall)
-	defer progress.Stop()
-	for sent := int64(-1); sent != b.of.sent.Load(); {
-		sent = b.of.sent.Load()
-		select {
-		case <-b.over:
-			return
-		case <-progress.C:
-		}
-	}
-}
-
-// start starts the timer of a read.
-func (b *body) start() {
-	if b.reading == nil {
-		b.reading = time.AfterFunc(b.of.stall, func() { b.of.meanwhile(b.giveUp) })
-	} else {
-		b.reading.Reset(b.of.stall)
-	}
-}
-
-func (b *body) giveUp() {
-	b.stalled.Store(true)
-	_ = b.of.control.SetReadDeadline(past) // fails on a closed connection only
 }

@@ -46,6 +46,9 @@ func (e *Edge) rewrite(r *httputil.ProxyRequest) {
 		r.Out.URL.RawQuery = r.In.URL.RawQuery // as sent: nothing here reads it
 		r.SetURL(u.url)
 	}
+	if x := exchangeOf(r.In.Context()); r.Out.Body != nil && x.site.upstream.speaksHTTP2() {
+		r.Out.Body = lent{r.Out.Body, x}
+	}
 	r.Out.Host = r.In.Host
 	// Behind any other upgrade (h2c) a client would talk to the upstream past everything
 	// that is checked and set here.

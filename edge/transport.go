@@ -77,6 +77,9 @@ func (all *routers) RoundTrip(r *http.Request) (*http.Response, error) {
 	begin := time.Now()
 	resp, err := all.router(x).choose(x.site.upstream, x.isGRPC(), r)
 	x.asked, x.waited = true, time.Since(begin)
+	if err == nil && resp.ProtoMajor == 2 && r.Body != nil {
+		resp.Body = unhurried{resp.Body}
+	}
 	return resp, err
 }
 

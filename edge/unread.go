@@ -13,6 +13,7 @@ func (c *conn) follow(state http.ConnState) {
 	case http.StateIdle:
 		c.asking.Store(false)
 		c.handled.Store(false)
+		c.draining.Store(false)
 	case http.StateHijacked:
 		c.edge.upgrades.add(c)
 	case http.StateClosed:
