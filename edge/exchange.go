@@ -94,9 +94,11 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 // WriteHeader is http.ResponseWriter's. A client that waits to be asked for its body is
 // asked by the HTTP server, when the body is first read: what the upstream says before
 // its answer is kept from such a client, which would be asked twice or, over HTTP/1, be
-// sent two lines at once.
+// sent two lines at once; and from one of HTTP/1.0, which would take it for the answer (RFC
+// 9110 section 15.2).
 func (x *exchange) WriteHeader(status int) {
-	if status < 200 && status != http.StatusSwitchingProtocols && x.in.Header.Get("Expect") != "" {
+	interim := status < 200 && status != http.StatusSwitchingProtocols
+	if interim && (x.in.Header.Get("Expect") != "" || !x.in.ProtoAtLeast(1, 1)) {
 		return
 	}
 	if x.status == 0 && status >= 200 {

@@ -106,3 +106,15 @@ func TestEarlyHints(t *testing.T) {
 		}
 	})
 }
+
+// TestEarlyHintsOfHTTP10: a client of HTTP/1.0 would take them for the answer.
+func TestEarlyHintsOfHTTP10(t *testing.T) {
+	w := newWorld(t)
+	address, _ := rawUpstream(t, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"+emptyAnswer)
+	w.site("a.example.com", upstream(address))
+	c := w.connect("a.example.com")
+	io.WriteString(c, "GET / HTTP/1.0\r\nHost: a.example.com\r\n\r\n")
+	if got := closesWithin(t, c); !strings.HasPrefix(got, "HTTP/1.0 200 ") {
+		t.Errorf("got %q, want the answer alone", got)
+	}
+}
