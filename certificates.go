@@ -177,12 +177,14 @@ func (s *Service) ListCertificates(ctx context.Context, by Caller, projectID str
 }
 
 func (f *CertificateFilter) matches(c *Certificate) bool {
-	is := func(want, got string) bool { return want == "" || want == got }
-	return (c.Scope == ScopeGlobal || is(f.InstanceID, c.InstanceID)) &&
-		is(f.Name, c.Name) && is(f.CommonName, c.Facts.CommonName) &&
-		is(f.SignatureAlgorithm, c.Facts.SignatureAlgorithm) &&
-		is(string(f.Scope), string(c.Scope)) && is(string(f.Algorithm), string(c.Facts.Algorithm))
+	return (c.Scope == ScopeGlobal || anyOr(f.InstanceID, c.InstanceID)) &&
+		anyOr(f.Name, c.Name) && anyOr(f.CommonName, c.Facts.CommonName) &&
+		anyOr(f.SignatureAlgorithm, c.Facts.SignatureAlgorithm) &&
+		anyOr(f.Scope, c.Scope) && anyOr(f.Algorithm, c.Facts.Algorithm)
 }
+
+// anyOr matches one filter of a list: exactly, and everything when it is empty.
+func anyOr[T ~string](want, got T) bool { return want == "" || want == got }
 
 // window cuts the clamped page out of a list.
 func window[T any](list []T, p Page) []T {

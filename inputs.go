@@ -48,6 +48,14 @@ type CertificateFilter struct {
 	Page               Page
 }
 
+// InstanceFilter selects instances; empty fields select all, others match exactly.
+type InstanceFilter struct {
+	ID     string
+	Name   string
+	Status string // as of Instance.Status
+	Page   Page
+}
+
 // Page is a window of a list. It is clamped, not refused: offset below 0 is 0, limit
 // below 1 is 20, above 500 is 500 (API page of the list call).
 type Page struct{ Offset, Limit int }

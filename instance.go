@@ -23,6 +23,14 @@ type Instance struct {
 	Revision int64
 }
 
+// Status is what the API says of the instance: "Running", or "Deleting" while it closes.
+func (in *Instance) Status() string {
+	if in.Closing {
+		return "Deleting"
+	}
+	return "Running"
+}
+
 // InstanceName claims an instance name within a project.
 type InstanceName struct {
 	ProjectID  string

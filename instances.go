@@ -42,8 +42,9 @@ func (s *Service) ShowInstance(ctx context.Context, by Caller, projectID, id str
 	return s.instance(ctx, projectID, id)
 }
 
-// ListInstances returns one page of the project's gateways, oldest first.
-func (s *Service) ListInstances(ctx context.Context, by Caller, projectID string, page Page) ([]*Instance, int, error) {
+// ListInstances returns one page of the matching gateways, oldest first, and how many match
+// in all.
+func (s *Service) ListInstances(ctx context.Context, by Caller, projectID string, f InstanceFilter) ([]*Instance, int, error) {
 	if err := s.allow(ctx, by, projectID, CanListInstances); err != nil {
 		return nil, 0, err
 	}
@@ -51,10 +52,15 @@ func (s *Service) ListInstances(ctx context.Context, by Caller, projectID string
 	if err != nil {
 		return nil, 0, storeError(err)
 	}
-	slices.SortFunc(all, func(a, b *Instance) int {
+	hits := slices.DeleteFunc(all, func(in *Instance) bool { return !f.matches(in) })
+	slices.SortFunc(hits, func(a, b *Instance) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 	})
-	return window(all, page), len(all), nil
+	return window(hits, f.Page), len(hits), nil
+}
+
+func (f *InstanceFilter) matches(in *Instance) bool {
+	return anyOr(f.ID, in.ID) && anyOr(f.Name, in.Name) && anyOr(f.Status, in.Status())
 }
 
 // DeleteInstance removes a gateway that holds neither groups nor certificates.

@@ -2,6 +2,7 @@ package lacre_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -47,22 +48,66 @@ func TestDeleteInstanceInUse(t *testing.T) {
 	w.ok(w.tryDropInstance(i))
 }
 
+// leaveClosing leaves i as a crash in the middle of its deletion does.
+func (w *world) leaveClosing(i *lacre.Instance) {
+	w.t.Helper()
+	now, err := w.tap.Instance(w.t.Context(), w.project, i.ID)
+	w.ok(err)
+	next := *now
+	next.Closing = true
+	_, err = w.tap.Commit(w.t.Context(), lacre.Tx{Put: []lacre.Record{&next}, Audit: lacre.Audit{ProjectID: w.project, Action: "test:crash"}})
+	w.ok(err)
+}
+
+// Filters match exactly and together; the total is of what matches, not of the page.
+func TestInstanceFilters(t *testing.T) {
+	w := newWorld(t)
+	ids := map[string]string{}
+	for _, name := range []string{"default", "edge_west", "edge_west2"} {
+		i, err := w.tryInstance(name)
+		w.ok(err)
+		ids[name] = i.ID
+		if name == "edge_west2" {
+			w.leaveClosing(i)
+		}
+	}
+	first := lacre.Page{Limit: 1}
+	for f, want := range map[lacre.InstanceFilter]string{
+		{Page: first}:                                            "default of 3",
+		{Name: "edge_west", Page: first}:                         "edge_west of 1",
+		{Name: "edge_"}:                                          "of 0",
+		{Name: "EDGE_WEST"}:                                      "of 0",
+		{ID: ids["edge_west"]}:                                   "edge_west of 1",
+		{ID: ids["edge_west"][:31]}:                              "of 0",
+		{ID: ids["edge_west"], Name: "default"}:                  "of 0",
+		{Status: "Running", Page: first}:                         "default of 2",
+		{Status: "Running", Page: lacre.Page{Offset: 1}}:         "edge_west of 2",
+		{Status: "Deleting"}:                                     "edge_west2 of 1",
+		{Status: "Deleting", Name: "edge_west"}:                  "of 0",
+		{Status: "running"}:                                      "of 0",
+		{Status: "Running", Name: "default", ID: ids["default"]}: "default of 1",
+	} {
+		got, total, err := w.ListInstances(t.Context(), w.admin, w.project, f)
+		w.ok(err)
+		var line []string
+		for _, i := range got {
+			line = append(line, i.Name)
+		}
+		line = append(line, "of", fmt.Sprint(total))
+		if strings.Join(line, " ") != want {
+			t.Errorf("%+v: got %v, want %s", f, line, want)
+		}
+	}
+}
+
 // An instance that a crash left closing takes nothing more; deleting it again finishes
 // the work, or opens it again when it turns out to be in use.
 func TestClosingInstance(t *testing.T) {
 	w := newWorld(t)
-	left := func(i *lacre.Instance) {
-		now, err := w.tap.Instance(t.Context(), w.project, i.ID)
-		w.ok(err)
-		next := *now
-		next.Closing = true
-		_, err = w.tap.Commit(t.Context(), lacre.Tx{Put: []lacre.Record{&next}, Audit: lacre.Audit{ProjectID: w.project, Action: "test:crash"}})
-		w.ok(err)
-	}
 	empty, used := w.instance(), w.instance()
 	g := w.group(used)
-	left(empty)
-	left(used)
+	w.leaveClosing(empty)
+	w.leaveClosing(used)
 	w.wantUnchanged(func() {
 		_, err := w.tryGroup(empty, "late_group")
 		wantCode(t, err, lacre.CodeInUse)

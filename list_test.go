@@ -110,7 +110,7 @@ func TestPages(t *testing.T) {
 		{math.MinInt, math.MinInt}:    {20, "gateway_000"},
 		{Offset: 2, Limit: 1_000_000}: {500, "gateway_002"},
 	} {
-		got, total, err := w.ListInstances(t.Context(), w.admin, w.project, page)
+		got, total, err := w.ListInstances(t.Context(), w.admin, w.project, lacre.InstanceFilter{Page: page})
 		w.ok(err)
 		firstName := ""
 		if len(got) > 0 {

@@ -107,7 +107,7 @@ func (w *world) calls() map[string]struct {
 		}},
 		"ShowInstance": {lacre.RoleViewer, func(by lacre.Caller, p string) error { _, err := s.ShowInstance(ctx, by, p, i.ID); return err }},
 		"ListInstances": {lacre.RoleViewer, func(by lacre.Caller, p string) error {
-			_, _, err := s.ListInstances(ctx, by, p, lacre.Page{})
+			_, _, err := s.ListInstances(ctx, by, p, lacre.InstanceFilter{})
 			return err
 		}},
 		"DeleteInstance": {lacre.RoleAdmin, func(by lacre.Caller, p string) error {

@@ -51,7 +51,7 @@ func TestInstanceQuotaIsExact(t *testing.T) {
 	if got := storm(t, nodes, lacre.CodeQuota, add); got != 4 {
 		t.Errorf("got %d instances added, want 4", got)
 	}
-	all, total, err := w.ListInstances(t.Context(), w.admin, w.project, lacre.Page{})
+	all, total, err := w.ListInstances(t.Context(), w.admin, w.project, lacre.InstanceFilter{})
 	w.ok(err)
 	if total != 4 {
 		t.Fatalf("got %d instances, want 4", total)

@@ -24,6 +24,25 @@ func TestInstances(t *testing.T) {
 	if got := list.list("instances"); len(got) != 1 || got[0]["instance_name"] != "edge_west" || list.object()["total"] != 2.0 {
 		t.Errorf("got %s, want the second of two", list.raw)
 	}
+	for query, want := range map[string]string{
+		"instance_name=edge_west&limit=1": "edge_west of 1", "instance_name=edge": "of 0", "instance_name=&limit=1": "default of 2",
+		"instance_id=" + a.text("id"): "edge_west of 1", "instance_id=" + lacre.NewID(): "of 0",
+		"status=Running&limit=1": "default of 2", "status=Deleting": "of 0", "status=Creating&instance_name=edge_west": "of 0",
+	} {
+		for _, c := range []*client{w.client, w.on("apic")} {
+			list := c.get("/instances?" + query).ok(200)
+			got := ""
+			for _, in := range list.list("instances") {
+				got += in["instance_name"].(string) + " "
+			}
+			if got += fmt.Sprint("of ", list.object()["total"]); got != want {
+				t.Errorf("%s: got %s, want %s", query, got, want)
+			}
+		}
+	}
+	if got := a.object()["enterprise_project_id"]; got != "0" {
+		t.Errorf("got enterprise_project_id %v, want that of the default one", got)
+	}
 	w.get("/instances?limit=x").refused(400, "APIG.2012", "parameterName:limit")
 	w.post("/instances", obj{"instance_name": "edge_west"}).refused(400, "APIG.2011", "parameterName:instance_name")
 	w.post("/instances", obj{"instance_name": "x"}).refused(400, "APIG.2011", "parameterName:instance_name")

@@ -22,13 +22,16 @@ func (x *exchange) createInstance() (*reply, error) {
 	return showing(http.StatusCreated, instanceOf, in, err)
 }
 
-// listInstances answers GET …/instances.
+// listInstances answers GET …/instances. Terraform takes the first of what its filters
+// leave, so one that is not looked at puts resources into another gateway.
 func (x *exchange) listInstances() (*reply, error) {
 	page, err := x.page()
 	if err != nil {
 		return nil, err
 	}
-	list, total, err := x.Service.ListInstances(x.Context(), x.caller, x.project, page)
+	list, total, err := x.Service.ListInstances(x.Context(), x.caller, x.project, lacre.InstanceFilter{
+		ID: x.query.Get("instance_id"), Name: x.query.Get("instance_name"), Status: x.query.Get("status"), Page: page,
+	})
 	if err != nil {
 		return nil, err
 	}

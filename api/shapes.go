@@ -227,16 +227,19 @@ type instance struct {
 	InstanceStatus int    `json:"instance_status"`
 	Type           string `json:"type"`
 	CreateTime     int64  `json:"create_time"` // milliseconds since 1970, unlike all other times
+	// EnterpriseProjectID is "0", the default one, of every instance: clients with an
+	// enterprise project leave out those of others.
+	EnterpriseProjectID string `json:"enterprise_project_id"`
 }
 
 // instanceOf shows an instance, which always runs unless it is being deleted.
 func instanceOf(in *lacre.Instance) instance {
 	out := instance{
-		ID: in.ID, ProjectID: in.ProjectID, Name: in.Name, Status: "Running", InstanceStatus: 6,
-		Type: "apig", CreateTime: in.Created.UnixMilli(),
+		ID: in.ID, ProjectID: in.ProjectID, Name: in.Name, Status: in.Status(), InstanceStatus: 6,
+		Type: "apig", CreateTime: in.Created.UnixMilli(), EnterpriseProjectID: "0",
 	}
 	if in.Closing {
-		out.Status, out.InstanceStatus = "Deleting", 23
+		out.InstanceStatus = 23
 	}
 	return out
 }

@@ -103,7 +103,7 @@ func TestShapes(t *testing.T) {
 		}
 		instanceShape := obj{
 			"id": "string", "project_id": "string", "instance_name": "string", "status": "string",
-			"instance_status": "float64", "type": "string", "create_time": "float64",
+			"instance_status": "float64", "type": "string", "create_time": "float64", "enterprise_project_id": "string",
 		}
 		page := func(name string, item any) obj { return obj{"size": "float64", "total": "float64", name: []any{item}} }
 

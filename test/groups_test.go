@@ -161,11 +161,17 @@ func TestInstances(t *testing.T) {
 		}
 		want := fields{
 			"id": s.InstanceID, "project_id": s.ProjectID, "instance_name": "default", "status": "Running",
-			"instance_status": 6, "type": "apig", "create_time": got["create_time"],
+			"instance_status": 6, "type": "apig", "create_time": got["create_time"], "enterprise_project_id": "0",
 		}
 		s.refused("APIG.3030", "ShowDetailsOfInstanceV2", fields{"instance_id": "elsewhere"})
 		if s.name == apigw { // the other service has another list
 			s.gives(fields{"HTTP": 200, "size": 1, "total": 1, "instances": []fields{want}}, "ListInstancesV2", nil)
+			for name, value := range map[string]string{"instance_id": s.InstanceID, "instance_name": "default", "status": "Running"} {
+				s.gives(fields{"HTTP": 200, "size": 1, "total": 1, "instances": []fields{want}}, "ListInstancesV2", fields{name: value})
+			}
+			for name, value := range map[string]string{"instance_id": unknown, "instance_name": "edge_west", "status": "Deleting"} {
+				s.gives(fields{"HTTP": 200, "size": 0, "total": 0, "instances": []fields{}}, "ListInstancesV2", fields{name: value})
+			}
 		}
 		s.equal("ShowDetailsOfInstanceV2", got, with(want, fields{"HTTP": 200}))
 	})

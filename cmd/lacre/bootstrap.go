@@ -94,16 +94,14 @@ func (n *node) firstInstance(ctx context.Context, projectID string) (string, err
 	if lacre.CodeOf(err) != lacre.CodeInstanceNameTaken {
 		return "", err
 	}
-	all, _, err := n.service.ListInstances(ctx, by, projectID, lacre.Page{})
+	all, _, err := n.service.ListInstances(ctx, by, projectID, lacre.InstanceFilter{Name: firstInstance})
 	if err != nil {
 		return "", err
 	}
-	for _, in := range all {
-		if in.Name == firstInstance {
-			return in.ID, nil
-		}
+	if len(all) == 0 {
+		return "", errors.New("the instance is neither there nor free")
 	}
-	return "", errors.New("the instance is neither there nor free")
+	return all[0].ID, nil
 }
 
 func (n *node) saveCredentials(c Credentials) error {
