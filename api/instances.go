@@ -19,7 +19,7 @@ func (x *exchange) createInstance() (*reply, error) {
 		return nil, f.err()
 	}
 	in, err := x.Service.CreateInstance(x.Context(), x.caller, x.project, name)
-	return showing(http.StatusCreated, instanceOf, in, err)
+	return showing(http.StatusCreated, madeInstanceOf, in, err)
 }
 
 // listInstances answers GET …/instances. Terraform takes the first of what its filters

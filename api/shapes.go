@@ -244,6 +244,18 @@ func instanceOf(in *lacre.Instance) instance {
 	return out
 }
 
+// madeInstance is a new instance: what the API answers, which is a job to wait for, with
+// the instance itself, since there is nothing to wait for.
+type madeInstance struct {
+	instance
+	InstanceID string `json:"instance_id"`
+	Message    string `json:"message"`
+}
+
+func madeInstanceOf(in *lacre.Instance) madeInstance {
+	return madeInstance{instance: instanceOf(in), InstanceID: in.ID, Message: "The instance has been created."}
+}
+
 // utc is a time as the APIs write it, to the second.
 func utc(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 

@@ -129,7 +129,7 @@ func TestShapes(t *testing.T) {
 		check("groups", c.get(groups).ok(200), page("groups", groupShape))
 		check("instance", c.get("/instances/"+w.instance).ok(200), instanceShape)
 		check("instances", c.get("/instances").ok(200), page("instances", instanceShape))
-		check("created instance", c.post("/instances", obj{"instance_name": "second"}).ok(201), instanceShape)
+		check("created instance", c.post("/instances", obj{"instance_name": "second"}).ok(201), merged(instanceShape, obj{"instance_id": "string", "message": "string"}))
 		check("no certificates", c.get("/certificates?instance_id=&name=nobody").ok(200), obj{"size": "float64", "total": "float64", "certs": "[]"})
 		check("no domains", c.get("/certificates/"+id+"/attached-domains?url_domain=x").ok(200), obj{"size": "float64", "total": "float64", "bound_domains": "[]"})
 		check("no groups", c.get(groups+"?name=nobody").ok(200), obj{"size": "float64", "total": "float64", "groups": "[]"})

@@ -177,6 +177,26 @@ func TestInstances(t *testing.T) {
 	})
 }
 
+// TestMakeInstance creates a second instance and finds it by its name, as Terraform does.
+func TestMakeInstance(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	s := &service{T: t, lacre: l, name: apigw, client: l.client(t, apigw)}
+	made := s.ok("CreateInstanceV2", fields{"body": fields{"instance_name": "edge_west"}})
+	id, _ := made["instance_id"].(string)
+	s.equal("CreateInstanceV2", made, fields{"HTTP": 201, "instance_id": id, "message": "The instance has been created."})
+	found := s.ok("ListInstancesV2", fields{"instance_name": "edge_west", "limit": 1})
+	if list, _ := found["instances"].([]any); len(list) != 1 || list[0].(fields)["id"] != id || found["total"] != 1.0 {
+		s.Errorf("got %v, want the instance that was made, %s", found, id)
+	}
+	one := fields{"instance_id": id}
+	group := s.ok("CreateApiGroupV2", with(one, fields{"body": fields{"name": "web"}}))
+	s.refused("APIG.3400", "DeleteInstancesV2", one)
+	s.ok("DeleteApiGroupV2", with(one, fields{"group_id": group["id"]}))
+	s.gives(fields{"HTTP": 204}, "DeleteInstancesV2", one)
+	s.refused("APIG.3030", "DeleteInstancesV2", fields{"instance_id": "elsewhere"})
+}
+
 func TestGroupsRefused(t *testing.T) {
 	forBoth(t, func(s *service) {
 		instance, elsewhere := fields{"instance_id": s.InstanceID}, fields{"instance_id": "elsewhere"}
