@@ -51,13 +51,13 @@ type target struct {
 }
 
 func (s *Service) bind(ctx context.Context, by Caller, p Permission, projectID, certificateID string, targets func(*Certificate) ([]target, error)) ([]string, error) {
+	var list []target
 	revision, err := s.settle(ctx, certificateID, func() (int64, error) {
 		c, err := s.certificate(ctx, projectID, certificateID)
 		if err != nil {
 			return 0, err
 		}
-		list, err := targets(c)
-		if err != nil {
+		if list, err = targets(c); err != nil {
 			return 0, err
 		}
 		tx, err := s.binding(ctx, c, list)
@@ -69,7 +69,15 @@ func (s *Service) bind(ctx context.Context, by Caller, p Permission, projectID, 
 	if err != nil {
 		return nil, err
 	}
-	return s.served(ctx, revision), nil
+	return append(s.claimWarnings(ctx, projectID, false, domainsOf(list)...), s.served(ctx, revision)...), nil
+}
+
+func domainsOf(list []target) []*Domain {
+	domains := make([]*Domain, len(list))
+	for i, t := range list {
+		domains[i] = t.Domain
+	}
+	return domains
 }
 
 func hostsOf(list []target) string {

@@ -24,9 +24,9 @@ func (s *Service) CreateDomainCertificate(ctx context.Context, by Caller, projec
 	if err := s.seal(ctx, n.version, n.pair); err != nil {
 		return nil, nil, err
 	}
-	revision, err := s.settle(ctx, domainID, func() (int64, error) {
-		d, err := s.domain(ctx, projectID, instanceID, groupID, domainID)
-		if err != nil {
+	var d *Domain
+	revision, err := s.settle(ctx, domainID, func() (_ int64, err error) {
+		if d, err = s.domain(ctx, projectID, instanceID, groupID, domainID); err != nil {
 			return 0, err
 		}
 		tx, err := s.binding(ctx, n.Certificate, []target{{Domain: d}})
@@ -38,7 +38,8 @@ func (s *Service) CreateDomainCertificate(ctx context.Context, by Caller, projec
 	if err != nil {
 		return nil, nil, err
 	}
-	warnings := append(n.warnings, s.served(ctx, revision)...)
+	warnings := append(n.warnings, s.claimWarnings(ctx, projectID, false, d)...)
+	warnings = append(warnings, s.served(ctx, revision)...)
 	view, err := s.showDomain(ctx, projectID, instanceID, groupID, domainID)
 	return view, warnings, err
 }

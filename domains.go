@@ -32,7 +32,8 @@ func (s *Service) CreateDomain(ctx context.Context, by Caller, projectID, instan
 		return nil, nil, err
 	}
 	d.Revision = revision
-	return view, append(minTLSWarning(d.MinTLS), s.served(ctx, revision)...), nil
+	warnings := append(minTLSWarning(d.MinTLS), s.claimWarnings(ctx, projectID, true, d)...)
+	return view, append(warnings, s.served(ctx, revision)...), nil
 }
 
 // withDomain is the group with d in it. The group's record changes, so that two

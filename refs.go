@@ -69,16 +69,21 @@ func (s *Service) named(ctx context.Context, c *Certificate, ref DomainRef) ([]*
 	if err != nil {
 		return nil, err
 	}
+	return s.holders(ctx, c.ProjectID, instances, host)
+}
+
+// holders finds the domains of a canonical host in some instances of a project.
+func (s *Service) holders(ctx context.Context, projectID string, instances []string, host string) ([]*Domain, error) {
 	var out []*Domain
 	for _, id := range instances {
-		claim, err := s.Store.Host(ctx, c.ProjectID, id, host)
+		claim, err := s.Store.Host(ctx, projectID, id, host)
 		if errors.Is(err, ErrNotStored) {
 			continue
 		}
 		if err != nil {
 			return nil, storeError(err)
 		}
-		d, err := s.Store.Domain(ctx, c.ProjectID, claim.DomainID)
+		d, err := s.Store.Domain(ctx, projectID, claim.DomainID)
 		if errors.Is(err, ErrNotStored) {
 			continue // deleted between the two reads
 		}

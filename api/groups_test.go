@@ -212,6 +212,26 @@ func TestDomains(t *testing.T) {
 	w.put(path, same).refused(404, "APIG.3020")
 }
 
+func TestDomainHiddenByAnOlderOne(t *testing.T) {
+	w := newWorld(t)
+	older := w.domain(w.group("shop"), "www.a.test")
+	second := w.post("/instances", obj{"instance_name": "edge_west"}).ok(201).text("id")
+	group := "/instances/" + second + "/api-groups/" + w.post("/instances/"+second+"/api-groups", obj{"name": "shop"}).ok(201).text("id")
+	made := w.post(group+"/domains", obj{"url_domain": "www.a.test"}).ok(201)
+	want := "www.a.test is also the host of domain " + older[strings.LastIndex(older, "/")+1:] + " of instance default ("
+	said := func(what string, a *answer) {
+		t.Helper()
+		got := a.Header.Values("X-Lacre-Warning")
+		if len(got) != 1 || !strings.HasPrefix(got[0], want) || !strings.Contains(got[0], "an edge that serves both instances serves that one") {
+			t.Errorf("%s: got warnings %q, want one of the older domain", what, got)
+		}
+	}
+	said("created", made)
+	id := w.certificate(w.form("web_cert", "www.a.test"))
+	said("attached", w.post(group+"/domains/"+made.text("id")+"/certificates/attach", obj{"certificate_ids": []string{id}}).ok(204))
+	said("attached by name", w.post("/certificates/"+id+"/domains/attach", obj{"domains": []obj{{"domain": "www.a.test"}}}).ok(204))
+}
+
 func TestRefusedDomains(t *testing.T) {
 	w := newWorld(t)
 	domains := w.group("shop") + "/domains"

@@ -174,10 +174,7 @@ const proxySuffix = "+proxyv2"
 
 // before tells whether s has the older claim to a host that both name.
 func (s *site) before(other *site) bool {
-	if c := s.created.Compare(other.created); c != 0 {
-		return c < 0
-	}
-	return s.id < other.id
+	return lacre.Claim{Created: s.created, DomainID: s.id}.Before(lacre.Claim{Created: other.created, DomainID: other.id})
 }
 
 // speaking are the certificates of one of the two protocols.
