@@ -31,6 +31,15 @@ func (in *Instance) Status() string {
 	return "Running"
 }
 
+// FirstInstance is the name of the instance that a project starts with.
+const FirstInstance = "default"
+
+// NewInstance is an instance to be made, with the claim of its name. Put both.
+func NewInstance(projectID, name string, now time.Time) (*Instance, *InstanceName) {
+	in := &Instance{ID: NewID(), ProjectID: projectID, Name: name, Created: now.UTC()}
+	return in, &InstanceName{ProjectID: projectID, Name: name, InstanceID: in.ID}
+}
+
 // InstanceName claims an instance name within a project.
 type InstanceName struct {
 	ProjectID  string

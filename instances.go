@@ -14,8 +14,7 @@ func (s *Service) CreateInstance(ctx context.Context, by Caller, projectID, name
 	if err := checkInstanceName(name); err != nil {
 		return nil, err
 	}
-	in := &Instance{ID: NewID(), ProjectID: projectID, Name: name, Created: s.Now().UTC()}
-	claim := &InstanceName{ProjectID: projectID, Name: name, InstanceID: in.ID}
+	in, claim := NewInstance(projectID, name, s.Now())
 	revision, err := s.settle(ctx, projectID, func() (int64, error) {
 		guard, err := s.roomForInstance(ctx, projectID)
 		if err != nil {

@@ -41,14 +41,17 @@ const (
 // overtaken by another.
 const updateAttempts = 8
 
-// CreateProject makes a project in an account. The account need not exist: it is no
-// more than a name that projects and users share.
+// CreateProject makes a project in an account, with an instance to begin with: clients of the
+// cloud look for one and do not make it. The account need not exist: it is no more than a
+// name that projects and users share.
 func (a *IAM) CreateProject(ctx context.Context, by lacre.Caller, account, name string) (*lacre.Project, error) {
 	if err := errors.Join(checkName("account", account), checkName("name", name)); err != nil {
 		return nil, err
 	}
 	p := a.newProject(account, name)
-	tx := lacre.Tx{Put: []lacre.Record{p, projectName(p)}}
+	in, claim := lacre.NewInstance(p.ID, lacre.FirstInstance, p.Created)
+	tx := lacre.Tx{Put: []lacre.Record{p, projectName(p), in, claim}}
+	tx.Audit.Detail = "with instance " + in.ID + ", name " + in.Name
 	revision, err := a.commit(ctx, by, createdProject, "project/"+p.ID, tx)
 	if err != nil {
 		return nil, storeError("creating a project", nameTaken(err))

@@ -89,6 +89,31 @@ func TestNamesAreUniqueWithinTheirAccount(t *testing.T) {
 	}
 }
 
+// A project starts with an instance, made with it or not at all.
+func TestProjectsStartWithAnInstance(t *testing.T) {
+	w := newWorld(t)
+	p := w.project(t, "acct", "cn-east-3")
+	all, err := w.store.Instances(t.Context(), p.ID)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("instances = %v, %v, want one", all, err)
+	}
+	in := all[0]
+	if in.Name != "default" || in.ProjectID != p.ID || !in.Created.Equal(p.Created) || in.Revision != p.Revision {
+		t.Errorf("instance = %+v, want default, of the same moment as %+v", in, p)
+	}
+	_, err = w.store.Commit(t.Context(), lacre.Tx{
+		Put:   []lacre.Record{&lacre.InstanceName{ProjectID: p.ID, Name: "default", InstanceID: lacre.NewID()}},
+		Audit: lacre.Audit{ProjectID: p.ID, Action: "test:claim"},
+	})
+	if _, taken := errors.AsType[*lacre.ConflictError](err); !taken {
+		t.Errorf("claiming the name again: error = %v, want a conflict", err)
+	}
+	rows, err := w.store.Audits(t.Context(), "", lacre.AuditQuery{Resource: "project/" + p.ID, Limit: 10})
+	if err != nil || len(rows.Audits) != 1 || !strings.Contains(rows.Audits[0].Detail, in.ID) {
+		t.Errorf("audit = %+v, %v, want one row that names the instance", rows.Audits, err)
+	}
+}
+
 func TestBadNames(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range []string{"", " x", "x ", "a\nb", "a\x00b", "\xff", strings.Repeat("x", 65), "a\u200bb"} {

@@ -3,6 +3,7 @@ package test
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,22 @@ func TestProjectOfRegion(t *testing.T) {
 	}
 	if _, err := build("cn-north-4"); err == nil {
 		t.Error("got a client of a region without a project, want an error")
+	}
+	for _, command := range []string{"iam project create cn-north-4", "iam user grant admin admin --project cn-north-4"} {
+		if !strings.Contains(compatibility(t), "lacre "+command) {
+			t.Errorf("docs/compatibility.md does not have %q", command)
+		}
+		l.run(t, strings.Fields(command)...)
+	}
+	if client, err = build("cn-north-4"); err != nil {
+		t.Fatal(err)
+	}
+	list, err := client.ListInstancesV2(&apigmodel.ListInstancesV2Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := *list.Instances; len(all) != 1 || *all[0].InstanceName != "default" || *all[0].ProjectId == l.ProjectID {
+		t.Errorf("got instances %v of the region's project, want one called default, of its own", all)
 	}
 }
 

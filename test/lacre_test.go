@@ -46,6 +46,7 @@ func runTests(m *testing.M) (int, error) {
 
 // lacre is a started server with an empty store, and the way into it.
 type lacre struct {
+	dir         string
 	URL         string `json:"api_url"`
 	EdgeAddr    string `json:"edge_addr"`
 	ProjectID   string `json:"project_id"`
@@ -81,10 +82,18 @@ func start(t *testing.T) *lacre {
 			t.Logf("lacre said:\n%s", log.Bytes())
 		}
 	})
-	l := &lacre{}
+	l := &lacre{dir: dir}
 	awaitJSON(t, filepath.Join(dir, "endpoints.json"), l)
 	awaitJSON(t, filepath.Join(dir, "credentials.json"), l)
 	return l
+}
+
+// run runs a command of lacre as the administrator.
+func (l *lacre) run(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(os.Getenv(binaryVariable), append(args, "--data-dir", l.dir)...).CombinedOutput(); err != nil {
+		t.Fatalf("lacre %q: %v\n%s", args, err, out)
+	}
 }
 
 // awaitJSON reads a file as soon as it is there.

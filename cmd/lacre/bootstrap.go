@@ -12,9 +12,6 @@ import (
 	"lacre/keyring"
 )
 
-// firstInstance is the name of the gateway a new store starts with.
-const firstInstance = "default"
-
 // tokenKey names the cluster secret that signs tokens.
 const tokenKey = "token-key"
 
@@ -87,14 +84,14 @@ func (n *node) completeCredentials(ctx context.Context, path string) error {
 // after its creation.
 func (n *node) firstInstance(ctx context.Context, projectID string) (string, error) {
 	by := lacre.Caller{UserName: "bootstrap", ProjectID: projectID, Role: lacre.RoleAdmin}
-	in, err := n.service.CreateInstance(ctx, by, projectID, firstInstance)
+	in, err := n.service.CreateInstance(ctx, by, projectID, lacre.FirstInstance)
 	if err == nil {
 		return in.ID, nil
 	}
 	if lacre.CodeOf(err) != lacre.CodeInstanceNameTaken {
 		return "", err
 	}
-	all, _, err := n.service.ListInstances(ctx, by, projectID, lacre.InstanceFilter{Name: firstInstance})
+	all, _, err := n.service.ListInstances(ctx, by, projectID, lacre.InstanceFilter{Name: lacre.FirstInstance})
 	if err != nil {
 		return "", err
 	}

@@ -9,6 +9,7 @@ import (
 func createProjectCommand(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "create NAME", Short: "Make a project, for the cloud's clients a region", Args: cobra.ExactArgs(1),
+		Long:    "Make a project, for the cloud's clients a region. It starts with an instance called default.",
 		Example: `  lacre iam project create cn-north-4 --data-dir ./data`,
 		RunE: s.with(nil, func(cmd *cobra.Command, args []string) error {
 			return changed[project](cmd, s, http.MethodPost, "/v3/projects", "project", projectHeader, map[string]any{"name": args[0]})

@@ -115,8 +115,11 @@ func newPair(t *testing.T, n *node, w *world, seed uint64) *pair {
 		a.zone = []string{"a." + x, "b." + x, "*." + x, "a." + y}
 		// Every other pair is of one account.
 		a.world = newTenantWorld(t, n, w, fmt.Sprintf("account-%d-%d", seed, uint64(i)*(seed%2)), fmt.Sprint("user-", i))
-		id := a.ask("POST", "/instances", map[string]any{"instance_name": "default"}, 201).field("id")
-		a.gateways = []*gatewayModel{{a.knows("instance", id), "default"}}
+		first, err := n.store.Instances(t.Context(), a.creds.ProjectID)
+		if err != nil || len(first) != 1 {
+			t.Fatalf("got instances %v and %v, want the one that a project starts with", first, err)
+		}
+		a.gateways = []*gatewayModel{{a.knows("instance", first[0].ID), first[0].Name}}
 		a.startEdge(n)
 		if err := a.checkView(); err != nil {
 			t.Fatal(err)
