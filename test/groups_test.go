@@ -213,6 +213,7 @@ func TestGroupsRefused(t *testing.T) {
 		s.refused("APIG.3001", "UpdateApiGroupV2", nobody, named("third"))
 		s.refused("APIG.3201", "UpdateApiGroupV2", in, named("other"))
 		s.refused("APIG.3001", "DeleteApiGroupV2", nobody)
+		s.refused("APIGW.0101", "CheckApiGroupsV2", instance, fields{"body": fields{"group_name": "web"}})
 		if s.name == apigw {
 			s.refused("APIG.3001", "UpdateSlDomainSettingV2", nobody, fields{"body": fields{"sl_domain_access_enabled": true}})
 		}
