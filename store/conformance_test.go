@@ -40,6 +40,7 @@ func conformance(t *testing.T, s *store.Store) {
 		{"guards", testGuards},
 		{"lists", testLists},
 		{"secrets", testSecrets},
+		{"secrets replaced", testReplace},
 		{"people", testPeople},
 		{"revocations", testRevocations},
 		{"audits", testAudits},

@@ -154,7 +154,8 @@ func (o *Opening) compare(ctx context.Context) {
 	}
 }
 
-// same compares the revision and the system's secrets: they are random and made once.
+// same compares the revision and the system's secrets: they are random, and only a change of
+// the master key, which the copy has followed, wraps them again.
 func (o *Opening) same(ctx context.Context) error {
 	now, err := o.store.revision(ctx)
 	if err != nil {

@@ -59,14 +59,21 @@ func (s *Store) secrets(ctx context.Context) (map[string]string, error) {
 }
 
 func (s *Store) blob(ctx context.Context, key string) ([]byte, error) {
+	value, _, err := s.blobAt(ctx, key)
+	return value, err
+}
+
+// blobAt returns the revision beside an error that concerns this value alone.
+func (s *Store) blobAt(ctx context.Context, key string) (value []byte, revision int64, err error) {
 	found, err := s.get(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", key, err)
+		return nil, 0, fmt.Errorf("reading %s: %w", key, err)
 	}
 	if len(found.Kvs) == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
-	return openBlob(key, found.Kvs[0].Value)
+	value, err = openBlob(key, found.Kvs[0].Value)
+	return value, found.Kvs[0].ModRevision, err
 }
 
 // createBlob overwrites nothing, not even what is damaged: that may still be restored.
