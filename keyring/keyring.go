@@ -11,14 +11,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
-	"golang.org/x/sync/singleflight"
 )
 
 // Wrapped keeps what the keyring has sealed. It is safe for concurrent use, durable
@@ -37,6 +34,11 @@ type Wrapped interface {
 var (
 	// ErrWrongMasterKey means that the store was sealed under another master key.
 	ErrWrongMasterKey = errors.New("the master key does not match this store")
+	// ErrOtherMasterKeyNeeded means that the master key is being changed, and that only one
+	// of the two was given. It comes with ErrWrongMasterKey.
+	ErrOtherMasterKeyNeeded = errors.New("it is being changed, and the other of the two is needed as well")
+	// ErrSameMasterKey means that one key was given twice.
+	ErrSameMasterKey = errors.New("both master keys are the same")
 	// ErrMasterKeyMissing means that there is no master key where one was said to be,
 	// and none may be made, because the store holds keys sealed under the old one.
 	ErrMasterKeyMissing = errors.New("the master key is missing")
@@ -47,36 +49,23 @@ var (
 	ErrAltered = errors.New("the sealed value was altered or belongs elsewhere")
 )
 
-// The key check is a cluster secret of known content: whoever opens it has the master
-// key of this store.
-const (
-	checkName = "keycheck"
-	checkText = "lacre key check v1"
-)
-
 // Keyring seals and opens under the data key of a project. It is safe for concurrent
 // use and asks the store once for each project it meets; it keeps about a kilobyte for
 // each of them.
 type Keyring struct {
-	master  tink.AEAD
+	master  tink.AEAD   // wraps
+	other   tink.AEAD   // only opens, while the master key is being changed; nil without
+	keys    []tink.AEAD // both, in the order in which they are tried
 	wrapped Wrapped
 	opened  atomic.Pointer[opened]
 }
 
-// opened are the data keys that were opened and those that are being opened: one at a time
-// for each project, however many ask.
-type opened struct {
-	dataKeys sync.Map // project id -> tink.AEAD
-	unwraps  singleflight.Group
-	silent   atomic.Int64 // until when nobody waits for the master key, in Unix nanoseconds
+// Unlock is UnlockBoth without another master key.
+func Unlock(ctx context.Context, source string, wrapped Wrapped) (*Keyring, error) {
+	return UnlockBoth(ctx, source, "", wrapped)
 }
 
-// silence is how long a master key that let somebody wait in vain is not waited for.
-const silence = 5 * time.Second
-
-var errSilent = errors.New("the master key's service does not answer")
-
-// Unlock opens the keyring of a store with the master key named by source:
+// UnlockBoth opens the keyring of a store with the master key named by source:
 //
 //	file:PATH                         base64 of 32 bytes, owner-readable only
 //	env:NAME                          the same in an environment variable
@@ -85,31 +74,26 @@ var errSilent = errors.New("the master key's service does not answer")
 // On a store that was never sealed it creates the key file when there is none, and
 // records the key check. Later it fails with ErrWrongMasterKey or ErrMasterKeyMissing
 // rather than start beside keys it cannot open.
-func Unlock(ctx context.Context, source string, wrapped Wrapped) (*Keyring, error) {
+//
+// While the master key is being changed, other names the second one that values may be
+// under, else it is empty. What is under either opens, and everything new is wrapped under
+// the one of source, see Change. With it no key file is ever created, and two that are the
+// same are ErrSameMasterKey. A key service of the other that does not answer stands in the
+// way of nothing that is under the first.
+func UnlockBoth(ctx context.Context, source, other string, wrapped Wrapped) (*Keyring, error) {
 	check, err := wrapped.Secret(ctx, checkName)
 	if err != nil {
 		return nil, fmt.Errorf("reading the key check: %w", err)
 	}
-	master, err := openMaster(source, check == nil)
-	if err != nil {
+	k := &Keyring{wrapped: wrapped}
+	if err := k.openMasters(source, other, check == nil); err != nil {
 		return nil, err
 	}
-	k := &Keyring{master: master, wrapped: wrapped}
 	k.Forget()
-	if err := k.check(ctx); err != nil {
+	if err := k.check(ctx, check); err != nil {
 		return nil, fmt.Errorf("checking master key %s: %w", source, err)
 	}
 	return k, nil
-}
-
-// check proves the master key against the store, or marks a fresh store with it. Of
-// two nodes that start at once with different keys, one gets ErrWrongMasterKey.
-func (k *Keyring) check(ctx context.Context) error {
-	text, err := k.Secret(ctx, checkName, func() ([]byte, error) { return []byte(checkText), nil })
-	if errors.Is(err, ErrAltered) || err == nil && !bytes.Equal(text, []byte(checkText)) {
-		return fmt.Errorf("%w: start with the key it was created with", ErrWrongMasterKey)
-	}
-	return err
 }
 
 // Seal encrypts plaintext under the data key of a project, made at first use. The
@@ -153,7 +137,7 @@ func (k *Keyring) Secret(ctx context.Context, name string, fresh func() ([]byte,
 	if err != nil {
 		return nil, fmt.Errorf("secret %q: %w", name, err)
 	}
-	value, err := k.master.Decrypt(sealed, secretContext(name))
+	value, _, err := k.decrypt(sealed, secretContext(name))
 	if err != nil {
 		return nil, fmt.Errorf("secret %q: %w", name, err)
 	}
@@ -191,38 +175,6 @@ func (k *Keyring) dataKey(ctx context.Context, projectID string,
 	return k.open(ctx, o, projectID, wrapped)
 }
 
-// open unwraps a data key and keeps it. A key service knows no context and may take half a
-// minute to fail: who asks leaves when ctx ends, and for a moment nobody else waits at all.
-func (k *Keyring) open(ctx context.Context, o *opened, projectID string, wrapped []byte) (tink.AEAD, error) {
-	if time.Now().UnixNano() < o.silent.Load() {
-		return nil, errSilent
-	}
-	answer := o.unwraps.DoChan(projectID+string(wrapped), func() (any, error) {
-		key, err := k.unwrap(projectID, wrapped)
-		if err == nil {
-			o.dataKeys.Store(projectID, key)
-			o.silent.Store(0)
-		}
-		return key, err
-	})
-	select {
-	case a := <-answer:
-		if a.Err != nil {
-			return nil, a.Err
-		}
-		return a.Val.(tink.AEAD), nil
-	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			o.silent.Store(time.Now().Add(silence).UnixNano())
-		}
-		return nil, fmt.Errorf("%w: %w", errSilent, ctx.Err())
-	}
-}
-
-// Forget forgets the data keys that were opened, and those that are being opened: the
-// store is asked for them again.
-func (k *Keyring) Forget() { k.opened.Store(new(opened)) }
-
 func (k *Keyring) createDataKey(ctx context.Context, projectID string) ([]byte, error) {
 	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
 	if err != nil {
@@ -239,33 +191,6 @@ func (k *Keyring) createDataKey(ctx context.Context, projectID string) ([]byte, 
 // noDataKey is what Open does without a data key: nothing can have been sealed.
 func noDataKey(context.Context, string) ([]byte, error) {
 	return nil, fmt.Errorf("the project has no data key: %w", ErrAltered)
-}
-
-func (k *Keyring) unwrap(projectID string, wrapped []byte) (tink.AEAD, error) {
-	// Tink turns the cause into text; note keeps it, so that an unreachable Vault and a
-	// damaged data key stay two errors.
-	master := &note{AEAD: k.master}
-	reader := keyset.NewBinaryReader(bytes.NewReader(wrapped))
-	handle, err := keyset.ReadWithAssociatedData(reader, master, dataKeyContext(projectID))
-	switch {
-	case master.err != nil:
-		return nil, fmt.Errorf("unwrapping the data key: %w", master.err)
-	case err != nil:
-		return nil, fmt.Errorf("reading the data key: %w", ErrAltered)
-	}
-	return aead.New(handle)
-}
-
-// note remembers why a decryption failed.
-type note struct {
-	tink.AEAD
-	err error
-}
-
-func (n *note) Decrypt(ciphertext, associated []byte) ([]byte, error) {
-	plaintext, err := n.AEAD.Decrypt(ciphertext, associated)
-	n.err = err
-	return plaintext, err
 }
 
 // The contexts are the associated data under the master key. The purpose comes first

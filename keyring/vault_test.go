@@ -33,6 +33,7 @@ type vault struct {
 	calls atomic.Int64
 	hold  atomic.Pointer[chan struct{}] // requests wait until it is closed
 	fail  atomic.Int64                  // status to answer, with the request in the body, as a broken proxy would
+	lies  atomic.Int64                  // from the how manieth encryption on it encrypts something else; 0 for never
 }
 
 func newVault(t *testing.T) *vault {
@@ -97,6 +98,10 @@ func (v *vault) serve(w http.ResponseWriter, r *http.Request) {
 	case err != nil || key == nil:
 		status, data["errors"] = http.StatusBadRequest, []string{"bad request"}
 	case r.PathValue("action") == "encrypt":
+		if v.lies.Load() > 0 && v.lies.Add(-1) == 0 {
+			v.lies.Store(1)
+			body.Plaintext[len(body.Plaintext)-1] ^= 1
+		}
 		sealed := key.Seal(nil, nil, body.Plaintext, body.Associated)
 		data["data"] = map[string]string{"ciphertext": "vault:v1:" + base64.StdEncoding.EncodeToString(sealed)}
 	default:
