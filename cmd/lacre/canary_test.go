@@ -50,7 +50,9 @@ func TestCanary(t *testing.T) {
 		l.talk = append(l.talk, p.talk.String())
 	}
 	l.secrets["admin password"], l.secrets["admin secret key"] = []byte(l.creds.Password), []byte(l.creds.SecretKey)
-	l.masterKey(t, dir)
+	l.changeMasterKey(t, dir)
+	l.masterKey(t, dir, "master")
+	l.masterKey(t, dir, "new")
 
 	for i, text := range l.talk {
 		wantNone(t, fmt.Sprintf("output of run %d", i+1), l.secrets.found([]byte(text)))
@@ -75,10 +77,28 @@ func wantNone(t *testing.T, where string, found []string) {
 	}
 }
 
-// masterKey takes the master key, as it is and as it was decoded.
-func (l *life) masterKey(t *testing.T, dir string) {
+// changeMasterKey leads the life of a change: starts that are refused, and one that is not.
+func (l *life) changeMasterKey(t *testing.T, dir string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, "master.key"))
+	newMasterKey(t, dir, "new.key")
+	old, next := "file:"+filepath.Join(dir, "master.key"), "file:"+filepath.Join(dir, "new.key")
+	refused := launch(t, dir, "--log-level", "debug", "--master-key", next)
+	if code := refused.exit(); code != exitFailed {
+		t.Errorf("a start with the new key alone: got exit code %d, want %d", code, exitFailed)
+	}
+	p := start(t, dir, "--log-level", "debug", "--master-key", next, "--other-master-key", old)
+	l.world.follow(dir)
+	l.wantChanged()
+	l.copies()
+	p.stop()
+	p.says("all that is stored is under the master key")
+	l.talk = append(l.talk, refused.talk.String(), p.talk.String())
+}
+
+// masterKey takes a master key, as it is and as it was decoded.
+func (l *life) masterKey(t *testing.T, dir, name string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name+".key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,11 +106,11 @@ func (l *life) masterKey(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.secrets.add("master key", key)
+	l.secrets.add(name+" key", key)
 }
 
 // search looks into every file below dir. The administrator's secrets may be in
-// credentials.json and the master key in master.key: that they are found there shows that the search works.
+// credentials.json and a master key in its file: that they are found there shows that the search works.
 func (l *life) search(t *testing.T, dir string) (files int) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -103,7 +123,7 @@ func (l *life) search(t *testing.T, dir string) (files int) {
 		}
 		files++
 		l.copied = l.copied || d.Name() == "copy.db" && len(text) > 0
-		allowed := map[string]string{credentialsFile: "admin", "master.key": "master key"}[d.Name()]
+		allowed := map[string]string{credentialsFile: "admin", "master.key": "master key", "new.key": "new key"}[d.Name()]
 		if allowed == "" {
 			wantNone(t, path, l.secrets.found(text))
 			return nil

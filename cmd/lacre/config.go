@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +35,7 @@ type Config struct {
 	NodeName      string
 	ForgetNode    time.Duration
 	MasterKey     string
+	OtherKey      string
 	StoreQuota    int // GiB
 
 	EtcdEndpoints    []string
@@ -92,6 +92,7 @@ func (c *Config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.NodeName, "node-name", "", "what this node is called where rollouts are shown (default: the name of the machine)")
 	f.DurationVar(&c.ForgetNode, "forget-node-after", 24*time.Hour, "how long a node over an external etcd that did not end in order still counts in rollouts, at least 15m; it may be cut off and go on serving")
 	f.StringVar(&c.MasterKey, "master-key", "", "where the master key is: file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME (default file:DATA-DIR/master.key)")
+	f.StringVar(&c.OtherKey, "other-master-key", "", "while the master key is being changed, the second one that stored values may be under, in the same forms; they are wrapped again under the one of --master-key")
 	f.IntVar(&c.StoreQuota, "store-quota", 8, "GiB that the embedded store may take; at that size it refuses changes until it is started with more")
 	f.StringSliceVar(&c.EtcdEndpoints, "etcd-endpoints", nil, "external etcd cluster instead of the embedded one")
 	f.StringVar(&c.EtcdCA, "etcd-ca", "", "file with the CA certificates of the external etcd")
@@ -244,7 +245,7 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		return usagef("--log-format: expected text or json")
 	}
 	_, err := prefixes(c.EdgeProxyFrom)
-	return cmp.Or(err, c.checkRoles(), c.checkAddresses(), c.checkExposure(), c.checkKeystone())
+	return cmp.Or(err, c.checkRoles(), c.checkAddresses(), c.checkExposure(), c.checkMasterKeys(), c.checkKeystone())
 }
 
 func (c *Config) checkRoles() error {
@@ -287,14 +288,6 @@ func (c *Config) checkExposure() error {
 		usagef("--api %s: refusing to take tokens and private keys beyond this machine without TLS", c.API),
 		"give --api-cert and --api-key, or say --api-insecure when something in front of it speaks TLS",
 	}
-}
-
-// masterKey is where the master key is.
-func (c *Config) masterKey() string {
-	if c.MasterKey != "" {
-		return c.MasterKey
-	}
-	return "file:" + filepath.Join(c.DataDir, masterKeyFile)
 }
 
 // readOptional reads a file that need not be there.

@@ -33,6 +33,7 @@ type node struct {
 	now     func() time.Time
 	opening opening          // the store, which may still be on its way up
 	ring    *keyring.Keyring // the edge's
+	change  *masterKeyChange // nil unless there are two master keys
 	store   *store.Store     // once it is open
 	service *lacre.Service
 	iam     *iam.IAM   // nil with an outside Keystone
@@ -87,21 +88,6 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Tim
 	return n, n.makeEdge(ctx, n.ring)
 }
 
-// unlock opens the keyring with what the store or its exact copy holds. A copy that does not
-// go with the master key is given up: what the store says counts.
-func (n *node) unlock(ctx context.Context) (*keyring.Keyring, error) {
-	if !n.opening.CopyStatus().Opened {
-		if _, err := n.opening.Wait(ctx); err != nil {
-			return nil, err
-		}
-	}
-	ring, err := keyring.Unlock(ctx, n.cfg.masterKey(), n.opening)
-	if err != nil && n.opening.Mistake(err) {
-		ring, err = keyring.Unlock(ctx, n.cfg.masterKey(), n.opening)
-	}
-	return ring, keyHint(err, n.cfg)
-}
-
 // complete waits for the store and plugs the rest together over it. Nothing is sealed, and
 // nobody recognised, with what a copy said.
 func (n *node) complete(ctx context.Context) (err error) {
@@ -110,10 +96,11 @@ func (n *node) complete(ctx context.Context) (err error) {
 	}
 	ring := n.ring
 	if n.opening.CopyStatus().Opened {
-		if ring, err = keyring.Unlock(ctx, n.cfg.masterKey(), n.store); err != nil {
+		if ring, err = n.unlockFrom(ctx, n.store); err != nil {
 			return keyHint(err, n.cfg)
 		}
 	}
+	n.watchMasterKey(ring)
 	n.service = lacre.NewService(lacre.Config{
 		Store: n.store, Sealer: ring, Edge: n.waitFor(), Roster: n.roster, Now: n.now, Log: n.log, History: n.cfg.History,
 		DomainsPerGroup: n.cfg.DomainsPerGroup, GroupsPerInstance: limit(n.cfg.GroupsPerInstance),
@@ -144,17 +131,6 @@ func (n *node) waitFor() lacre.Edge {
 		return nil
 	}
 	return n.edge
-}
-
-func keyHint(err error, cfg Config) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, keyring.ErrWrongMasterKey) || errors.Is(err, keyring.ErrMasterKeyMissing) {
-		return hinted{fmt.Errorf("unlocking the keys in %s: %w", cfg.DataDir, err),
-			"put back the master key this store was first started with, or name it with --master-key; without it the private keys cannot be opened"}
-	}
-	return fmt.Errorf("unlocking the keys in %s: %w", cfg.DataDir, err)
 }
 
 // ticketSecret names the cluster secret that session tickets are sealed under.

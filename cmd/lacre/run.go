@@ -54,6 +54,7 @@ func (n *node) run(ctx context.Context, started func() error) error {
 		err = started()
 	}
 	if err == nil {
+		n.parts.Go(func() { n.change.run(background) })
 		select {
 		case <-ctx.Done():
 		case err = <-n.failed:

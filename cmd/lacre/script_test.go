@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "crl": s.crl, "mode": s.mode, "exits": s.exits, "served": s.served, "bind": s.bind, "identify": s.identify, "waitfor": s.waitfor, "signal": s.signal,
+			"ready": s.ready, "address": s.address, "leaf": s.leaf, "dual": s.dual, "crl": s.crl, "mode": s.mode, "exits": s.exits, "served": s.served, "bind": s.bind, "identify": s.identify, "waitfor": s.waitfor, "changed": s.changed, "signal": s.signal,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv(raceVariable, raceOptions)
@@ -210,6 +210,24 @@ func (s stories) waitfor(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s is not there within %v", args[0], patience)
+}
+
+// changed waits until all that is stored is under the master key.
+func (s stories) changed(ts *testscript.TestScript, neg bool, args []string) {
+	s.args(ts, neg, args, "changed DIR", 1, 1)
+	var e Endpoints
+	ts.Check(readJSON(ts.MkAbs(args[0]+"/"+endpointsFile), &e))
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get(e.APIURL + "/metrics")
+		ts.Check(err)
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		ts.Check(err)
+		if bytes.Contains(text, []byte("\nlacre_master_key_changed 1\n")) {
+			return
+		}
+	}
+	ts.Fatalf("the master key of %s is not changed within %v", args[0], patience)
 }
 
 // signal sends a signal to the serve that has a data directory.
