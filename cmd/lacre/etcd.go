@@ -5,10 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
-	"time"
 
 	"lacre/edge"
 	"lacre/keyring"
@@ -29,15 +27,15 @@ type opening interface {
 
 // openStore begins to open the embedded store, or opens the external cluster. Only an edge
 // has a use for a copy.
-func openStore(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Time) (opening, error) {
-	if len(cfg.EtcdEndpoints) > 0 {
-		s, err := openCluster(ctx, cfg, log, now)
+func (n *node) openStore(ctx context.Context) (opening, error) {
+	if len(n.cfg.EtcdEndpoints) > 0 {
+		s, err := n.openCluster(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return opened{s}, nil
 	}
-	o, err := store.Open(ctx, store.EmbeddedConfig{Dir: cfg.DataDir, QuotaBytes: int64(cfg.StoreQuota) << 30, Log: log, Now: now, Copy: cfg.has("edge")})
+	o, err := store.Open(ctx, store.EmbeddedConfig{Dir: n.cfg.DataDir, QuotaBytes: int64(n.cfg.StoreQuota) << 30, Log: n.log, Now: n.now, Copy: n.cfg.has("edge")})
 	if err != nil {
 		return nil, err
 	}
@@ -59,42 +57,38 @@ func (o opened) Wait(context.Context) (*store.Store, error) { return o.Store, ni
 // CopyStatus says that there is no copy.
 func (opened) CopyStatus() store.CopyStatus { return store.CopyStatus{} }
 
-func openCluster(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Time) (*store.Store, error) {
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+func (n *node) openCluster(ctx context.Context) (*store.Store, error) {
+	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the data directory: %w", err)
 	}
-	tlsConfig, err := etcdTLS(cfg)
+	tlsConfig, err := n.etcdTLS()
 	if err != nil {
 		return nil, err
 	}
-	password, err := readOptional(cfg.EtcdPasswordFile)
+	password, err := readOptional(n.cfg.EtcdPasswordFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the etcd password: %w", err)
 	}
 	return store.External(ctx, store.ExternalConfig{
-		Endpoints: cfg.EtcdEndpoints, TLS: tlsConfig, Username: cfg.EtcdUser,
-		Password: strings.TrimRight(string(password), "\r\n"), Log: log, Now: now,
+		Endpoints: n.cfg.EtcdEndpoints, TLS: tlsConfig, Username: n.cfg.EtcdUser,
+		Password: strings.TrimRight(string(password), "\r\n"), Log: n.log, Now: n.now,
 	})
 }
 
-func etcdTLS(cfg Config) (*tls.Config, error) {
-	if cfg.EtcdCA == "" && cfg.EtcdCert == "" {
+func (n *node) etcdTLS() (*tls.Config, error) {
+	if n.cfg.EtcdCA == "" && n.etcdFiles == nil {
 		return nil, nil
 	}
 	out := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cfg.EtcdCA != "" {
-		pool, err := readPool(x509.NewCertPool(), cfg.EtcdCA)
+	if n.cfg.EtcdCA != "" {
+		pool, err := readPool(x509.NewCertPool(), n.cfg.EtcdCA)
 		if err != nil {
 			return nil, err
 		}
 		out.RootCAs = pool
 	}
-	if cfg.EtcdCert != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.EtcdCert, cfg.EtcdKey)
-		if err != nil {
-			return nil, fmt.Errorf("reading the etcd client certificate: %w", err)
-		}
-		out.Certificates = []tls.Certificate{pair}
+	if n.etcdFiles != nil {
+		out.GetClientCertificate = n.etcdFiles.clientCertificate
 	}
 	return out, nil
 }

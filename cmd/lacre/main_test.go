@@ -20,6 +20,7 @@ import (
 // that the tests drive the real program as a process of its own.
 func TestMain(m *testing.M) {
 	os.Setenv(raceVariable, raceOptions)
+	keyFilesPeriod = 100 * time.Millisecond
 	testscript.Main(m, map[string]func(){"lacre": main, "hardened": showHardening})
 }
 

@@ -59,3 +59,11 @@ func (m storeMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(storeQuota, float64(s.QuotaBytes))
 	gauge(storeRevision, float64(s.Revision))
 }
+
+// apiNotAfter is what to alert on where nobody replaces the files.
+func apiNotAfter(f *keyFiles) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lacre_api_certificate_not_after_timestamp_seconds",
+		Help: "When the certificate that the API presents expires.",
+	}, func() float64 { return float64(f.used.Load().Leaf.NotAfter.Unix()) })
+}

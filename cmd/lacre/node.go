@@ -45,7 +45,8 @@ type node struct {
 	identity http.Handler      // of the identity calls
 
 	apiServer *http.Server
-	apiTLS    *tls.Config             // nil for plain HTTP
+	apiFiles  *keyFiles               // of the API's own certificate; nil for plain HTTP
+	etcdFiles *keyFiles               // of the client certificate for an external etcd, or nil
 	listeners map[string]net.Listener // "api", "edge", "edge-http"
 	accessLog io.Closer               // nil unless it is a file
 	parts     sync.WaitGroup          // what run has started
@@ -66,13 +67,13 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, now func() time.Tim
 		}
 	}()
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if n.apiTLS, err = apiTLS(cfg); err != nil {
+	if err := n.readKeyFiles(); err != nil {
 		return n, err
 	}
 	if err := n.listen(ctx); err != nil {
 		return n, err
 	}
-	if n.opening, err = openStore(ctx, cfg, log, now); err != nil {
+	if n.opening, err = n.openStore(ctx); err != nil {
 		return n, err
 	}
 	// From here on the directory is ours, and what an earlier run announced is not true.
@@ -200,20 +201,30 @@ func (n *node) makeAPI() {
 		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		// The API refuses a header above 32 KiB, and OPTIONS *, in its own form.
 		MaxHeaderBytes: 128 << 10, DisableGeneralOptionsHandler: true,
-		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug), TLSConfig: n.apiTLS,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug), TLSConfig: n.apiTLS(),
 	}
 }
 
-// apiTLS reads the API's own key pair, nil when the API speaks plain HTTP.
-func apiTLS(cfg Config) (*tls.Config, error) {
-	if cfg.APICert == "" {
-		return nil, nil
+// readKeyFiles reads the key pairs of the process itself.
+func (n *node) readKeyFiles() (err error) {
+	if n.apiFiles, err = n.openKeyFiles("--api-cert and --api-key", n.cfg.APICert, n.cfg.APIKey); err != nil {
+		return err
 	}
-	pair, err := tls.LoadX509KeyPair(cfg.APICert, cfg.APIKey)
-	if err != nil {
-		return nil, fmt.Errorf("reading --api-cert and --api-key: %w", err)
+	if n.apiFiles != nil {
+		n.metrics.MustRegister(apiNotAfter(n.apiFiles))
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, nil
+	if len(n.cfg.EtcdEndpoints) > 0 {
+		n.etcdFiles, err = n.openKeyFiles("--etcd-cert and --etcd-key", n.cfg.EtcdCert, n.cfg.EtcdKey)
+	}
+	return err
+}
+
+// apiTLS is nil when the API speaks plain HTTP.
+func (n *node) apiTLS() *tls.Config {
+	if n.apiFiles == nil {
+		return nil
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: n.apiFiles.serverCertificate}
 }
 
 // ready tells why this node should get no traffic. An edge gets it as soon as it can serve

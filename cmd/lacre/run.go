@@ -38,6 +38,8 @@ func (n *node) listen(ctx context.Context) error {
 func (n *node) run(ctx context.Context, started func() error) error {
 	background, stop := context.WithCancel(context.Background())
 	defer stop()
+	n.parts.Go(func() { n.apiFiles.follow(background) })
+	n.parts.Go(func() { n.etcdFiles.follow(background) })
 	var err error
 	if n.reports() {
 		err = n.roster.enter(ctx)
