@@ -206,10 +206,7 @@ func TestDamagedBackups(t *testing.T) {
 			if _, err := store.Restore(soon(t), dir, file, nil); err == nil || !strings.Contains(err.Error(), "no whole backup") {
 				t.Errorf("got %v, want it refused", err)
 			}
-			entries, _ := os.ReadDir(dir)
-			if len(entries) != 1 || entries[0].Name() != "lock" {
-				t.Errorf("left behind: %v", entries)
-			}
+			wantNothing(t, dir)
 		})
 	}
 }
@@ -355,9 +352,7 @@ func TestRestoreOfSomethingElse(t *testing.T) {
 	if _, err := store.Restore(ctx, dir, backup(t, s), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("called off: got %v", err)
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("called off: left behind %v", entries)
-	}
+	wantNothing(t, dir)
 }
 
 // TestRestoreCalledOff while etcd starts: what it makes is gone, and stays away.
@@ -379,9 +374,7 @@ func TestRestoreCalledOff(t *testing.T) {
 		t.Errorf("got %v, want Canceled", err)
 	}
 	for range 20 {
-		if entries, _ := os.ReadDir(dir); len(entries) != 1 || entries[0].Name() != "lock" {
-			t.Fatalf("left behind: %v", entries)
-		}
+		wantNothing(t, dir)
 		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -65,11 +65,25 @@ func lockDirectory(path string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("locking %s: %w", name, err)
 	}
+	if deleted(f) { // since it was opened here, by who had it: there is another one now, or none
+		f.Close()
+		return lockDirectory(path)
+	}
 	if err := writePid(f); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}
 	return f, nil
+}
+
+// deleted tells whether an open file has no name any more.
+func deleted(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && s.Nlink == 0
 }
 
 // ErrInUse means that another process has the data directory.

@@ -21,6 +21,9 @@ import (
 // MayRestore tells whether a user may restore into a directory.
 var MayRestore = mayRestore
 
+// LockDirectory locks a data directory.
+var LockDirectory = lockDirectory
+
 // KV is the client underneath, for tests that damage or inspect what is stored.
 func (s *Store) KV() clientv3.KV { return s.kv }
 

@@ -42,7 +42,8 @@ type Contents struct {
 // Restore makes the store of a data directory from a backup, all of it or nothing. The
 // directory may be new, or one whose etcd is lost or was moved away; what else is in it, such as
 // the master key, stays. It is ErrOccupied otherwise. Root is refused in a directory of another
-// user. No node is taken for alive afterwards: those of the backup are not over this store.
+// user. A backup that is no good leaves no file or directory that was not there. No node is taken
+// for alive afterwards: those of the backup are not over this store.
 func Restore(ctx context.Context, path, backup string, log *slog.Logger) (Contents, error) {
 	found, err := restore(ctx, path, backup, orDefault(log, slog.New(slog.DiscardHandler)))
 	if err != nil {
@@ -55,15 +56,31 @@ func restore(ctx context.Context, path, backup string, log *slog.Logger) (found 
 	if err := mayRestore(path, os.Geteuid()); err != nil {
 		return found, err
 	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return found, err
+	if err := openable(backup); err != nil {
+		return found, fmt.Errorf("opening the backup: %w", err)
 	}
-	lock, err := lockDirectory(path)
+	undo, err := makeDirectory(path)
+	if err == nil {
+		found, err = restoreInto(ctx, path, backup, log)
+	}
 	if err != nil {
+		undo()
+	}
+	return found, err
+}
+
+func restoreInto(ctx context.Context, path, backup string, log *slog.Logger) (found Contents, err error) {
+	dir := &directory{path: path}
+	_, there := os.Lstat(dir.file(lockFile))
+	if dir.lock, err = lockDirectory(path); err != nil {
 		return found, err
 	}
-	dir := &directory{path: path, lock: lock}
 	defer dir.unlock()
+	defer func() {
+		if err != nil && errors.Is(there, fs.ErrNotExist) {
+			os.Remove(dir.file(lockFile)) // while it is held; for who has just opened it see lockDirectory
+		}
+	}()
 	if err := dir.vacant(); err != nil {
 		return found, err
 	}
@@ -73,6 +90,39 @@ func restore(ctx context.Context, path, backup string, log *slog.Logger) (found 
 		return found, err
 	}
 	return found, dir.adopt(aside)
+}
+
+// makeDirectory is os.MkdirAll. What it has made is undone as far as nobody has put anything there.
+func makeDirectory(path string) (undo func(), err error) {
+	var missing []string
+	for at := filepath.Clean(path); at != filepath.Dir(at); at = filepath.Dir(at) {
+		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, at)
+	}
+	undo = func() {
+		for _, made := range missing { // the innermost first
+			os.Remove(made)
+		}
+	}
+	return undo, os.MkdirAll(path, 0o700)
+}
+
+// openable refuses what is no file that can be read. A pipe cannot: a backup is read twice.
+func openable(backup string) error {
+	info, err := os.Stat(backup)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file", backup)
+	}
+	f, err := os.Open(backup)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func unpackAndInspect(ctx context.Context, backup, aside string, log *slog.Logger) (found Contents, err error) {
