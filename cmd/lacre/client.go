@@ -176,7 +176,7 @@ func (c *client) call(ctx context.Context, method, path string, body, out any) e
 		return err
 	}
 	for _, w := range header.Values("X-Lacre-Warning") {
-		fmt.Fprintf(c.talk, "warning: %s\n", w)
+		fmt.Fprintf(c.talk, "warning: %s\n", printable(w))
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (e *refused) Error() string {
 	if what == "" {
 		return fmt.Sprintf("HTTP %d %s", e.status, http.StatusText(e.status))
 	}
-	return fmt.Sprintf("%s (HTTP %d, request %s)", what, e.status, e.request)
+	return printable(fmt.Sprintf("%s (HTTP %d, request %s)", what, e.status, e.request))
 }
 
 func refusal(resp *http.Response, answer []byte) error {

@@ -101,3 +101,13 @@ func printable(text string) string {
 		return unicode.ReplacementChar
 	}, text)
 }
+
+// printableLines is printable for what may have more than one line. Those after the first are indented:
+// a line that others chose is none of Lacre's own, such as a hint.
+func printableLines(text string) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n  ")
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -65,6 +66,59 @@ func wantHarmless(t *testing.T, command, out string, cells int) {
 	}
 	if got := strings.Count(out, harmless); got != cells {
 		t.Errorf("%s: got %d pieces of text that others chose, want %d\n%s", command, got, cells, out)
+	}
+}
+
+// An API that refuses says why in its own words, and warns in them.
+func TestCommandErrors(t *testing.T) {
+	words, _ := json.Marshal(hostile) // of text, which never fails
+	for what, test := range map[string]struct{ answer, want string }{
+		"an API's": {`{"error_code": $, "error_msg": $}`, harmless + " " + harmless + " (HTTP 400, request r\ufffd)"},
+		"IAM's":    {`{"error": {"message": $}}`, harmless + " (HTTP 400, request r\ufffd)"},
+	} {
+		api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Request-Id", "r\u202e")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, strings.ReplaceAll(test.answer, "$", string(words)))
+		}))
+		t.Cleanup(api.Close)
+		var out, errs bytes.Buffer
+		code := run(t.Context(), []string{"cert", "list", "--api-url", api.URL, "--project-id", "p"}, []string{"LACRE_TOKEN=t"}, &out, &errs)
+		if want := "lacre: " + test.want + "\n"; code != exitFailed || errs.String() != want {
+			t.Errorf("%s: got %d, %q, want %q", what, code, &errs, want)
+		}
+	}
+}
+
+func TestCommandWarnings(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Lacre-Warning", "b\u202e")
+		_, _ = io.WriteString(w, `{}`)
+	}))
+	t.Cleanup(api.Close)
+	var out, errs bytes.Buffer
+	run(t.Context(), []string{"cert", "list", "--api-url", api.URL, "--project-id", "p"}, []string{"LACRE_TOKEN=t"}, &out, &errs)
+	if want := "warning: b\ufffd\n"; errs.String() != want {
+		t.Errorf("got %q, want %q", &errs, want)
+	}
+}
+
+// Whatever an error quotes, such as the name of a file or of a server's certificate: its lines stay, and
+// only the first begins where ours do.
+func TestErrorsOfLines(t *testing.T) {
+	var out, errs bytes.Buffer
+	run(t.Context(), []string{"restore", hostile, "--data-dir", filepath.Join(t.TempDir(), "d")}, nil, &out, &errs)
+	if want := "lacre: restoring a\ufffd[2J\n  \ufffdz into "; !strings.HasPrefix(errs.String(), want) || strings.ContainsAny(errs.String(), "\x1b\u202e") {
+		t.Errorf("got %q, want %q first and no control characters", &errs, want)
+	}
+	for text, want := range map[string]string{
+		"one":                          "one",
+		"a\x1b[2J\nhint: do\tthat\r\n": "a\ufffd[2J\n  hint: do\ufffdthat\ufffd",
+		"first\nsecond":                "first\n  second",
+	} {
+		if got := printableLines(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
 	}
 }
 

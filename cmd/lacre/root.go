@@ -44,9 +44,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintf(stderr, "lacre: %v\n", err)
+	fmt.Fprintf(stderr, "lacre: %s\n", printableLines(err.Error()))
 	if h, ok := errors.AsType[hinted](err); ok {
-		fmt.Fprintf(stderr, "hint: %s\n", h.hint)
+		fmt.Fprintf(stderr, "hint: %s\n", printableLines(h.hint))
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage

@@ -248,7 +248,7 @@ func (c *tlcpClient) request(conn *tlcp.Conn, stdout, stderr io.Writer) error {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }() // read to its end, or of no more use
-	fmt.Fprintf(stderr, "%s %s\n", response.Proto, response.Status)
+	fmt.Fprintln(stderr, printable(response.Proto+" "+response.Status))
 	_, err = io.Copy(stdout, response.Body)
 	return err
 }
