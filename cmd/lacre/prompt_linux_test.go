@@ -18,7 +18,7 @@ func terminal(t *testing.T) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip("no pseudo terminals here:", err)
+		cannot(t, "no pseudo terminals here", err)
 	}
 	t.Cleanup(func() { person.Close() })
 	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
@@ -29,7 +29,7 @@ func terminal(t *testing.T) (person, program *os.File) {
 		t.Fatal(err)
 	}
 	if program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-		t.Skip("no pseudo terminals here:", err)
+		cannot(t, "no pseudo terminals here", err)
 	}
 	t.Cleanup(func() { program.Close() })
 	return person, program
