@@ -23,9 +23,11 @@ type body struct {
 	unwanted chan struct{}   // closed when the upstream wants no more of it
 	giving   sync.Once       // closes unwanted
 
-	turn  sync.Mutex  // held while it is read
-	ended atomic.Bool // it was read to its end; written under turn
-	taken atomic.Bool // net/http has the rest
+	turn    sync.Mutex    // held while it is read
+	got     int64         // bytes of it; guarded by turn
+	ended   atomic.Bool   // the transport has come to its end; written under turn
+	taken   atomic.Bool   // the transport gets no more of it
+	settled chan struct{} // closed when take has returned
 
 	stalled atomic.Bool // written by the timer
 	broken  atomic.Bool // it could not be read: bad chunks, or another length than declared
@@ -37,7 +39,7 @@ type body struct {
 }
 
 func newBody(x *exchange, r io.ReadCloser) *body {
-	return &body{ReadCloser: r, of: x, unwanted: make(chan struct{})}
+	return &body{ReadCloser: r, of: x, unwanted: make(chan struct{}), settled: make(chan struct{})}
 }
 
 // Read is io.Reader's. After its end a body stays at it: the transport asks for more than
@@ -61,9 +63,7 @@ func (b *body) read(p []byte) (int, error) {
 	case b.taken.Load():
 		return 0, errTaken
 	}
-	b.start()
-	n, err := b.ReadCloser.Read(p)
-	b.stop()
+	n, err := b.piece(p)
 	switch {
 	case err == io.EOF:
 		b.ended.Store(true)
@@ -77,18 +77,54 @@ func (b *body) read(p []byte) (int, error) {
 	return n, err
 }
 
-// take leaves the rest of the body to net/http, which reads it before it sends the header of an
-// answer over HTTP/1: what the transport read meanwhile might not be what comes next, nor the end
-// be the end. So the read under way is the transport's last, and comes first. net/http has no
-// limit of its own on the time; it takes this one off when it comes to the end.
+// piece reads what comes next, and waits for it no longer than a stall. It needs turn.
+func (b *body) piece(p []byte) (int, error) {
+	b.start()
+	n, err := b.ReadCloser.Read(p)
+	b.stop()
+	b.got += int64(n)
+	return n, err
+}
+
+// take keeps the rest of the body from the transport. net/http reads it before it sends the header
+// of an answer over HTTP/1: what the transport read meanwhile might not be what comes next, nor the
+// end be the end. So the read under way is the transport's last, and comes first. net/http has no
+// limit on the time; what it would read is read here.
 func (b *body) take() {
+	defer close(b.settled)
 	if b.isLeftAlone() {
 		return
 	}
 	b.taken.Store(true)
 	b.turn.Lock()
 	defer b.turn.Unlock()
-	if !b.ended.Load() {
+	if !b.ended.Load() && !b.drain() { // for what net/http reads all the same
+		b.of.meanwhile(b.hurry)
+	}
+}
+
+// maxDrained is how much net/http reads of a request to keep its connection.
+const maxDrained = 256 << 10
+
+// drain reads the rest unless that is more than net/http would, and tells whether there is no
+// more. It needs turn.
+func (b *body) drain() bool {
+	if b.of.in.ContentLength-b.got >= maxDrained {
+		return false
+	}
+	p := make([]byte, 8<<10)
+	for most := b.got + maxDrained; b.got < most; {
+		if _, err := b.piece(p); err != nil {
+			return err == io.EOF
+		}
+	}
+	return false
+}
+
+// hurry gives the rest of a request a stall, unless it has had that, or its client is not let in
+// any more.
+func (b *body) hurry() {
+	if !b.stalled.Load() && !b.of.admission.ended {
 		_ = b.of.control.SetReadDeadline(time.Now().Add(b.of.stall)) // fails on a closed connection only
 	}
 }
@@ -104,6 +140,11 @@ func (b *body) isLeftAlone() bool {
 // has been sent: it would close the upstream's connection under that. Where the answer makes no
 // progress the upstream may be waiting for the rest.
 func (b *body) hold() {
+	select {
+	case <-b.settled:
+	case <-b.unwanted:
+		return
+	}
 	progress := time.NewTicker(b.of.stall)
 	defer progress.Stop()
 	for sent := int64(-1); sent != b.of.sent.Load(); {

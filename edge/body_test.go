@@ -18,6 +18,7 @@ func (s slowBody) Close() error               { return nil }
 // and the transport gets no more.
 func TestTakeComesAfterTheReadUnderWay(t *testing.T) {
 	x := &exchange{in: httptest.NewRequest("POST", "/", nil), stall: time.Minute, control: *http.NewResponseController(httptest.NewRecorder())}
+	x.in.ContentLength = 1 << 20 // more than net/http would read
 	source, over := make(slowBody), make(chan struct{})
 	b := newBody(x, source)
 	b.over = over

@@ -306,3 +306,42 @@ func TestKeptAfterAnEarlyAnswer(t *testing.T) {
 		io.Copy(io.Discard, resp.Body)
 	}
 }
+
+// TestEarlyAnswerToASlowClient: who sends on, however slowly, has the whole answer.
+func TestEarlyAnswerToASlowClient(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, stalling(400*time.Millisecond))
+	w.site("a.example.com", upstream(hasty(t, "HTTP/1.1 401 No\r\nContent-Length: 5000\r\n\r\n"+strings.Repeat("x", 5000))))
+	c := w.connect("a.example.com")
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: 2000\r\n\r\n")
+	go func() {
+		for range 20 {
+			io.WriteString(c, strings.Repeat("a", 100))
+			time.Sleep(100 * time.Millisecond)
+		}
+	}()
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, resp.Body); n != 5000 || err != nil || resp.Close {
+		t.Errorf("got %d bytes, %v, the connection is kept: %t", n, err, !resp.Close)
+	}
+}
+
+// TestStalledRequestHasNoSecondStall: its connection ends with the answer that says so.
+func TestStalledRequestHasNoSecondStall(t *testing.T) {
+	t.Parallel()
+	const stall = 3 * time.Second
+	w := newWorld(t, stalling(stall))
+	b := backend(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	w.site("a.example.com", upstream(b.URL))
+	c, begin := w.connect("a.example.com"), time.Now()
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: 20000\r\n\r\n"+strings.Repeat("a", 100))
+	if got := closesWithin(t, c); !strings.HasPrefix(got, "HTTP/1.1 408 ") {
+		t.Errorf("got %q, want 408", got)
+	}
+	if took := time.Since(begin); took > stall*3/2 {
+		t.Errorf("the connection lived for %v after a stall of %v", took, stall)
+	}
+}
