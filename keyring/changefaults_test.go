@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -245,4 +246,21 @@ func TestTheKeyCheckOfAChangeIsWhole(t *testing.T) {
 	if got := e.writes; got != 3 {
 		t.Errorf("%d writes, want the 3 of the change", got)
 	}
+}
+
+// TestADirectionThatWasTurnedRound by exchanging the seals of the key check is nobody's word.
+func TestADirectionThatWasTurnedRound(t *testing.T) {
+	e := newEstate(t)
+	e.stopAt(t, 1, true)
+	const head = "lacre key check, changing v1\n"
+	check := e.secrets["keycheck"]
+	half := check[len(head)+4:]
+	if !bytes.HasPrefix(check, []byte(head)) || len(half)%2 != 0 { // both seals are equally long
+		t.Fatalf("got %q", check)
+	}
+	e.wantUnlock(t, "as it was", e.next, e.old)
+	turned := slices.Concat(check[:len(head)+4], half[len(half)/2:], half[:len(half)/2])
+	e.secrets["keycheck"] = turned
+	e.wantUnlock(t, "turned round", e.next, e.old, keyring.ErrWrongMasterKey)
+	e.wantUnlock(t, "turned round, the other way", e.old, e.next, keyring.ErrWrongMasterKey)
 }

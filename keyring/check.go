@@ -17,11 +17,12 @@ import (
 //	plain      seal
 //	changing   changingMark | 4 bytes: length of the first seal | seal of the key that all gets under | seal of the other
 //
-// The seals of the two forms have different contexts: neither can serve in the other's place.
+// All these seals have different contexts: none can serve in another's place.
 const (
 	checkName    = "keycheck"
 	checkText    = "lacre key check v1"
-	changingName = "keycheck/changing"
+	changingTo   = "keycheck/changing/to"
+	changingFrom = "keycheck/changing/from"
 	changingMark = "lacre key check, changing v1\n"
 )
 
@@ -84,10 +85,10 @@ func (k *Keyring) phase(stored []byte) (phase, error) {
 
 // changing tells in which direction a change goes.
 func (k *Keyring) changing(c keyCheck) (phase, error) {
-	to, err := isHalf(k.master, c.to)
+	to, err := isHalf(k.master, changingTo, c.to)
 	from := false
 	if err == nil && !to {
-		from, err = isHalf(k.master, c.from)
+		from, err = isHalf(k.master, changingFrom, c.from)
 	}
 	switch {
 	case err != nil:
@@ -97,21 +98,21 @@ func (k *Keyring) changing(c keyCheck) (phase, error) {
 	case k.other == nil:
 		return 0, fmt.Errorf("%w: %w", ErrWrongMasterKey, ErrOtherMasterKeyNeeded)
 	case to:
-		return begun, k.proveOther(c.from)
+		return begun, k.proveOther(changingFrom, c.from)
 	}
-	return foreign, k.proveOther(c.to)
+	return foreign, k.proveOther(changingTo, c.to)
 }
 
-func (k *Keyring) proveOther(half []byte) error {
-	if theirs, err := isHalf(k.other, half); err == nil && !theirs {
+func (k *Keyring) proveOther(name string, half []byte) error {
+	if theirs, err := isHalf(k.other, name, half); err == nil && !theirs {
 		return fmt.Errorf("%w: it is being changed, and the other key is neither of the two", ErrWrongMasterKey)
 	}
 	return nil
 }
 
 // isHalf tells whether a key has made a seal of a change. The error is that of its service.
-func isHalf(key tink.AEAD, seal []byte) (bool, error) {
-	text, err := key.Decrypt(seal, secretContext(changingName))
+func isHalf(key tink.AEAD, name string, seal []byte) (bool, error) {
+	text, err := key.Decrypt(seal, secretContext(name))
 	if errors.Is(err, ErrAltered) {
 		return false, nil
 	}
@@ -133,11 +134,11 @@ func (k *Keyring) plainCheck() ([]byte, error) {
 
 // changingCheck makes the key check of a store that gets under the master key, and opens it.
 func (k *Keyring) changingCheck() ([]byte, error) {
-	to, err := makeHalf(k.master)
+	to, err := makeHalf(k.master, changingTo)
 	if err != nil {
 		return nil, err
 	}
-	from, err := makeHalf(k.other)
+	from, err := makeHalf(k.other, changingFrom)
 	if err != nil {
 		return nil, err
 	}
@@ -145,12 +146,12 @@ func (k *Keyring) changingCheck() ([]byte, error) {
 	return append(append(b, to...), from...), nil
 }
 
-func makeHalf(key tink.AEAD) ([]byte, error) {
-	seal, err := key.Encrypt([]byte(checkText), secretContext(changingName))
+func makeHalf(key tink.AEAD, name string) ([]byte, error) {
+	seal, err := key.Encrypt([]byte(checkText), secretContext(name))
 	if err != nil {
 		return nil, err
 	}
-	if ok, err := isHalf(key, seal); err != nil || !ok {
+	if ok, err := isHalf(key, name, seal); err != nil || !ok {
 		return nil, unverified(err)
 	}
 	return seal, nil
