@@ -38,7 +38,9 @@ const (
 	certHeader   = listedHeader + "\tSERIAL"
 )
 
-func (c certificate) row() []string { return append(listedCertificate(c).row(), cmp.Or(c.SerialNumber, "-")) }
+func (c certificate) row() []string {
+	return append(listedCertificate(c).row(), cmp.Or(c.SerialNumber, "-"))
+}
 
 // listedCertificate is a certificate as lists have it, without what is shown of one alone.
 type listedCertificate certificate
