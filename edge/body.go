@@ -48,8 +48,7 @@ func newBody(x *exchange, r io.ReadCloser) *body {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.read(p)
 	if err == errTaken {
-		b.hold()
-		return 0, http.ErrBodyReadAfterClose
+		err = b.hold()
 	}
 	return n, err
 }
@@ -89,7 +88,8 @@ func (b *body) piece(p []byte) (int, error) {
 // take keeps the rest of the body from the transport. net/http reads it before it sends the header
 // of an answer over HTTP/1: what the transport read meanwhile might not be what comes next, nor the
 // end be the end. So the read under way is the transport's last, and comes first. net/http has no
-// limit on the time; what it would read is read here.
+// limit on the time; what it would read is read here. If that is nothing, the end is the
+// transport's, too.
 func (b *body) take() {
 	defer close(b.settled)
 	if b.isLeftAlone() {
@@ -98,8 +98,15 @@ func (b *body) take() {
 	b.taken.Store(true)
 	b.turn.Lock()
 	defer b.turn.Unlock()
-	if !b.ended.Load() && !b.drain() { // for what net/http reads all the same
+	if b.ended.Load() {
+		return
+	}
+	at := b.got
+	switch {
+	case !b.drain(): // for what net/http reads all the same
 		b.of.meanwhile(b.hurry)
+	case b.got == at:
+		b.ended.Store(true)
 	}
 }
 
@@ -138,12 +145,15 @@ func (b *body) isLeftAlone() bool {
 
 // hold keeps a transport from the end that its request cannot have any more, until the answer
 // has been sent: it would close the upstream's connection under that. Where the answer makes no
-// progress the upstream may be waiting for the rest.
-func (b *body) hold() {
+// progress the upstream may be waiting for the rest. It returns io.EOF if there was none.
+func (b *body) hold() error {
 	select {
 	case <-b.settled:
 	case <-b.unwanted:
-		return
+		return http.ErrBodyReadAfterClose
+	}
+	if b.ended.Load() {
+		return io.EOF
 	}
 	progress := time.NewTicker(b.of.stall)
 	defer progress.Stop()
@@ -151,12 +161,13 @@ func (b *body) hold() {
 		sent = b.of.sent.Load()
 		select {
 		case <-b.over:
-			return
+			return http.ErrBodyReadAfterClose
 		case <-b.unwanted:
-			return
+			return http.ErrBodyReadAfterClose
 		case <-progress.C:
 		}
 	}
+	return http.ErrBodyReadAfterClose
 }
 
 // start starts the timer of a read.

@@ -2,26 +2,59 @@ package edge
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 )
 
-// slowBody gives one piece when it is told to.
+// slowBody gives one piece when it is told to, and ends when it is closed.
 type slowBody chan string
 
-func (s slowBody) Read(p []byte) (int, error) { return copy(p, <-s), nil }
-func (s slowBody) Close() error               { return nil }
+func (s slowBody) Read(p []byte) (int, error) {
+	piece, more := <-s
+	if !more {
+		return 0, io.EOF
+	}
+	return copy(p, piece), nil
+}
+
+func (s slowBody) Close() error { return nil }
+
+// of is the body of a request of that length.
+func (s slowBody) of(length int64) (b *body, over func()) {
+	x := &exchange{in: httptest.NewRequest("POST", "/", nil), stall: time.Minute, control: *http.NewResponseController(httptest.NewRecorder())}
+	x.in.ContentLength = length
+	done := make(chan struct{})
+	b = newBody(x, s)
+	b.over = done
+	return b, func() { close(done) }
+}
+
+// TestTakeOfNothing: what is at its end already has that end for the transport as well, and
+// nothing else has.
+func TestTakeOfNothing(t *testing.T) {
+	for rest, want := range map[string]error{"": io.EOF, "rest": http.ErrBodyReadAfterClose} {
+		source := make(slowBody, 1)
+		if rest != "" {
+			source <- rest
+		}
+		close(source)
+		b, over := source.of(-1)
+		b.take()
+		over()
+		if n, err := b.Read(make([]byte, 9)); n > 0 || !errors.Is(err, want) {
+			t.Errorf("after %q: got %d bytes, %v, want none and %v", rest, n, err, want)
+		}
+	}
+}
 
 // TestTakeComesAfterTheReadUnderWay: what net/http reads then is behind what the transport got,
 // and the transport gets no more.
 func TestTakeComesAfterTheReadUnderWay(t *testing.T) {
-	x := &exchange{in: httptest.NewRequest("POST", "/", nil), stall: time.Minute, control: *http.NewResponseController(httptest.NewRecorder())}
-	x.in.ContentLength = 1 << 20 // more than net/http would read
-	source, over := make(slowBody), make(chan struct{})
-	b := newBody(x, source)
-	b.over = over
+	source := make(slowBody)
+	b, over := source.of(1 << 20) // more than net/http would read
 	read := make(chan error)
 	go func() {
 		for p := make([]byte, 9); ; {
@@ -53,7 +86,7 @@ func TestTakeComesAfterTheReadUnderWay(t *testing.T) {
 		t.Error("read on after it was taken")
 	case <-time.After(50 * time.Millisecond):
 	}
-	close(over)
+	over()
 	if err := <-read; !errors.Is(err, http.ErrBodyReadAfterClose) {
 		t.Errorf("got %v, want no end", err)
 	}

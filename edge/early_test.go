@@ -259,6 +259,7 @@ func TestLastChunkAfterTheAnswer(t *testing.T) {
 			rw.(http.Flusher).Flush()
 			time.Sleep(time.Second)
 		}
+		io.Copy(io.Discard, r.Body)
 	})
 	w.site("a.example.com", upstream(b.URL))
 	c := w.connect("a.example.com")
