@@ -51,7 +51,7 @@ func (a *IAM) CreateProject(ctx context.Context, by lacre.Caller, account, name 
 	p := a.newProject(account, name)
 	in, claim := lacre.NewInstance(p.ID, lacre.FirstInstance, p.Created)
 	tx := lacre.Tx{Put: []lacre.Record{p, projectName(p), in, claim}}
-	tx.Audit.Detail = "with instance " + in.ID + ", name " + in.Name
+	tx.Audit.Detail = "name " + name + ", with instance " + in.ID + ", name " + in.Name
 	revision, err := a.commit(ctx, by, createdProject, "project/"+p.ID, tx)
 	if err != nil {
 		return nil, storeError("creating a project", nameTaken(err))
@@ -73,6 +73,9 @@ func (a *IAM) createUser(ctx context.Context, by lacre.Caller, account, name, pa
 	u := a.newUser(account, name, password)
 	u.Administrator = administrator
 	tx := lacre.Tx{Put: []lacre.Record{u, userName(u)}}
+	if tx.Audit.Detail = "name " + name; administrator {
+		tx.Audit.Detail += ", administrator"
+	}
 	revision, err := a.commit(ctx, by, createdUser, "user/"+u.ID, tx)
 	if err != nil {
 		return nil, storeError("creating a user", nameTaken(err))

@@ -30,7 +30,7 @@ func TestAuditOfAnAccount(t *testing.T) {
 	fatal(t, err)
 	stranger := o.keyed(t, eve)
 	var made userBody
-	o.call(t, o.boss, "POST", "/v3/users", `{"user":{"name":"carl","password":"first password"}}`, 201, &made)
+	o.call(t, o.boss, "POST", "/v3/users", `{"user":{"name":"carl","password":"first password","administrator":true}}`, 201, &made)
 	carl := "user/" + made.User.ID
 	o.clock.Advance(time.Second)
 	o.call(t, stranger, "POST", "/v3/projects", `{"project":{"name":"theirs"}}`, 201, nil)
@@ -45,6 +45,9 @@ func TestAuditOfAnAccount(t *testing.T) {
 	if got := all.Audits[0]; got.Action != "iam:permissions:grantRole" || got.Resource != carl || got.Detail != "operator in project "+o.one.ID ||
 		got.UserID != o.ada.ID || got.UserName != "ada" || got.Source != "192.0.2.10" || got.RequestID == "" || got.Time != "2026-01-01T00:00:02Z" {
 		t.Errorf("the newest: got %+v", got)
+	}
+	if got := all.Audits[1]; got.Action != "iam:users:create" || got.Resource != carl || got.Detail != "name carl, administrator" {
+		t.Errorf("the one before: got %+v", got)
 	}
 	paged := all
 	paged.Audits = nil
