@@ -91,3 +91,33 @@ func TestTakeComesAfterTheReadUnderWay(t *testing.T) {
 		t.Errorf("got %v, want no end", err)
 	}
 }
+
+// readLimits notes the read deadlines that are set.
+type readLimits struct {
+	http.ResponseWriter
+	set []time.Time
+}
+
+func (d *readLimits) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// TestHurryTakesNothingBack: a request that has had its stall, or whose client is not let in any
+// more, is given no other limit.
+func TestHurryTakesNothingBack(t *testing.T) {
+	for what, had := range map[string]func(*body){
+		"stalled":             func(b *body) { b.stalled.Store(true) },
+		"not let in any more": func(b *body) { b.of.admission.ended = true },
+		"":                    func(*body) {},
+	} {
+		b, _ := make(slowBody).of(1 << 20)
+		w := &readLimits{ResponseWriter: httptest.NewRecorder()}
+		b.of.control = *http.NewResponseController(w)
+		had(b)
+		b.take()
+		if want := what == ""; (len(w.set) > 0) != want {
+			t.Errorf("%q: got a limit %t, want %t", what, len(w.set) > 0, want)
+		}
+	}
+}
