@@ -56,7 +56,7 @@ func fileMaster(path string, fresh bool) (tink.AEAD, error) {
 	text, err := readKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !fresh {
-			return nil, fmt.Errorf("%w: there is no %s, and none is made beside what is sealed already: restore the file from its backup",
+			return nil, fmt.Errorf("%w: there is no %s, and none is made beside what is sealed already, or beside another master key: restore the file from its backup",
 				ErrMasterKeyMissing, path)
 		}
 		if err := createKeyFile(path); err != nil {

@@ -23,8 +23,14 @@ func (c *Config) masterKey() string {
 	return "file:" + filepath.Join(c.DataDir, masterKeyFile)
 }
 
-// checkMasterKeys refuses one master key that is named twice.
+// checkMasterKeys refuses what names no key, and one master key that is named twice.
 func (c *Config) checkMasterKeys() error {
+	for flag, source := range map[string]string{"--master-key": c.MasterKey, "--other-master-key": c.OtherKey} {
+		scheme, rest, _ := strings.Cut(source, ":")
+		if source != "" && (rest == "" || scheme != "file" && scheme != "env" && scheme != "hcvault") {
+			return usagef("%s: expected file:PATH, env:NAME or hcvault://HOST/transit/keys/NAME", flag)
+		}
+	}
 	if c.OtherKey != "" && samePlace(c.OtherKey, c.masterKey()) {
 		return usagef("--other-master-key: expected another key than that of --master-key, got %s twice", c.OtherKey)
 	}
